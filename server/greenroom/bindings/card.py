@@ -1,0 +1,72 @@
+"""``binding_card.yaml`` and ``models.yaml``: what a binding says about itself, in lollms' shape with keys of our own."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from greenroom.errors import BadRequest
+from greenroom.values import Role
+
+
+class BindingCard(BaseModel):
+    """Unknown keys are kept: lollms' cards carry some of their own."""
+
+    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
+
+    name: str
+    author: str = ""
+    version: str = ""
+    link: str = ""
+    description: str = ""
+    roles: tuple[Role, ...] = ()
+    imports: tuple[str, ...] = Field(default=(), description="packages that must be importable, by import name")
+    install: str = Field(default="", description="the command that installs what is missing")
+    offline: bool = Field(default=False, description="works with no network")
+
+
+def _plain(value: Any) -> Any:
+    """JSON-ready: YAML timestamps become ISO strings, keys become strings."""
+    if isinstance(value, dict):
+        return {str(key).strip('"'): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value
+
+
+def _load_yaml(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe loaders
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{path}: {error}") from error
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def read_card(path: Path) -> BindingCard:
+    """:raises BadRequest: with file and reason."""
+    raw = _load_yaml(path)
+    if not isinstance(raw, dict):
+        raise BadRequest(f"{path}: wanted a mapping of keys, found {type(raw).__name__}")
+    try:
+        return BindingCard.model_validate(_plain(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadRequest(f"{path}: {where}: {first['msg']}") from error
+
+
+def read_models(path: Path) -> list[dict[str, Any]]:
+    """The entries of ``models.yaml``; ``[]`` where there is none. :raises BadRequest: with file and reason."""
+    if not path.is_file():
+        return []
+    raw = _plain(_load_yaml(path))
+    if raw is None:
+        return []
+    if not isinstance(raw, list):
+        raise BadRequest(f"{path}: wanted a list of models, found {type(raw).__name__}")
+    return [entry for entry in raw if isinstance(entry, dict)]
