@@ -1,4 +1,4 @@
-"""``binding_card.yaml`` and ``models.yaml``: what a binding says about itself, in lollms' shape with keys of our own."""
+"""``binding_card.yaml`` and ``models.yaml``: what a binding says of itself, in lollms' shape with keys of our own."""
 
 from datetime import date, datetime
 from pathlib import Path

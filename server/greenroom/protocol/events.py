@@ -1,0 +1,257 @@
+"""What the server sends, one frozen dataclass per event; the class variable ``name`` is the wire name.
+
+``payload(event)`` is the wire form without its envelope: ``session, seq`` of a session's event are added when it is
+numbered, ``request_id, n`` of a private one by the door. Members that are ``None`` are left out.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, ClassVar
+
+from greenroom.values import ChunkType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    name: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent(Event):
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted(JobEvent):
+    """First event of a job, sent when its turn comes. ``args``: what was asked, audio as ``true``."""
+
+    name: ClassVar[str] = "job_started"
+    job_type: str
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextChunk(JobEvent):
+    """A piece of the answer; the pieces of type 0 joined are the text of ``text_generated``."""
+
+    name: ClassVar[str] = "text_chunk"
+    chunk: str
+    type: int = ChunkType.CHUNK
+    index: int | None = None
+    """number of the sentence in which the piece begins"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence(JobEvent):
+    """A whole sentence: as shown, as spoken, and what filters said of it (``emotion`` ...; merged into the payload)."""
+
+    name: ClassVar[str] = "sentence"
+    index: int
+    text: str
+    speech: str
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioChunk(JobEvent):
+    """A piece of the voice, playable as it comes. ``t_ms`` counts from the start of the turn's audio."""
+
+    name: ClassVar[str] = "audio_chunk"
+    index: int
+    part: int
+    audio: bytes
+    sr: int
+    sw: int
+    ch: int
+    format: str = "pcm_s16le"
+    t_ms: float
+    duration_ms: float
+    volumes: list[float]
+    """loudness 0..1 for each 20 ms"""
+    last: bool = False
+    """the sentence's last part; may be empty"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextGenerated(JobEvent):
+    name: ClassVar[str] = "text_generated"
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobProgress(JobEvent):
+    name: ClassVar[str] = "job_progress"
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptBuilt(JobEvent):
+    """Only to clients that asked for it with ``auth.debug``."""
+
+    name: ClassVar[str] = "prompt_built"
+    instruction_prompt: str
+    history: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript(JobEvent):
+    name: ClassVar[str] = "transcript"
+    user: str
+    content: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextAdded(JobEvent):
+    """A line is in the context, and durable. ``line``: as it stands in the script."""
+
+    name: ClassVar[str] = "context_added"
+    line_id: str
+    kind: str
+    user: str | None = None
+    timestamp: float
+    content: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextChanged(JobEvent):
+    """A line was trimmed to what was heard, edited or (``removed``) taken out."""
+
+    name: ClassVar[str] = "context_changed"
+    line_id: str
+    content: str | None = None
+    removed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled(JobEvent):
+    name: ClassVar[str] = "tool_call"
+    tool: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult(JobEvent):
+    name: ClassVar[str] = "tool_result"
+    tool: str
+    content: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted(JobEvent):
+    """Clients drop what they have buffered of that job's audio."""
+
+    name: ClassVar[str] = "interrupted"
+    heard: str
+    unheard: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFinished(JobEvent):
+    """Last event of a job, exactly one: ``timing`` of a success, ``error {code, type, reason}`` of a failure."""
+
+    name: ClassVar[str] = "job_finished"
+    job_type: str
+    success: bool
+    timing: Mapping[str, float] | None = None
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationError(JobEvent):
+    """lollms' form of a failed turn."""
+
+    name: ClassVar[str] = "generation_error"
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged(Event):
+    """The part of the state that changed, and who changed it."""
+
+    name: ClassVar[str] = "state_changed"
+    changed: Mapping[str, Any]
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioDropped(Event):
+    """Stands in a replay where audio was left out, both ends included."""
+
+    name: ClassVar[str] = "audio_dropped"
+    from_seq: int
+    to_seq: int
+
+
+# To one client alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionJoined(Event):
+    name: ClassVar[str] = "session_joined"
+    session: str
+    role: str
+    epoch: str
+    seq: int
+    """number of the last event before those that follow"""
+    resumed: bool
+    missed: int
+    server: Mapping[str, Any]
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing(Event):
+    """The server is about to close the connection: ``too_slow``, ``shutdown`` or another code."""
+
+    name: ClassVar[str] = "closing"
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy(Event):
+    name: ClassVar[str] = "busy"
+    message: str = "I am busy. Come back later."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buzzy(Event):
+    """The older spelling of ``busy``; both are sent."""
+
+    name: ClassVar[str] = "buzzy"
+    message: str = "I am buzzy. Come back later."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationCanceled(Event):
+    name: ClassVar[str] = "generation_canceled"
+    message: str = "Generation is canceled."
+
+
+def all_events() -> dict[str, type[Event]]:
+    """Every event by wire name."""
+
+    def below(base: type[Event]) -> list[type[Event]]:
+        return [found for child in base.__subclasses__() for found in (child, *below(child))]
+
+    return {event.name: event for event in below(Event) if event.name}
+
+
+@cache
+def _field_names(event: Callable[..., Event]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(event) if item.name != "extras")  # type: ignore[arg-type]
+
+
+def payload(event: Event) -> dict[str, Any]:
+    wire: dict[str, Any] = {}
+    if isinstance(event, Sentence):
+        wire.update(event.extras)
+    for name in _field_names(type(event)):
+        value = getattr(event, name)
+        if value is not None:
+            wire[name] = value
+    return wire
