@@ -4,9 +4,8 @@
 numbered, ``request_id, n`` of a private one by the door. Members that are ``None`` are left out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from typing import Any, ClassVar
 
 from greenroom.values import ChunkType
@@ -241,16 +240,18 @@ def all_events() -> dict[str, type[Event]]:
     return {event.name: event for event in below(Event) if event.name}
 
 
-@cache
-def _field_names(event: Callable[..., Event]) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(event) if item.name != "extras")  # type: ignore[arg-type]
+def _field_names(event: type[Event]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(event) if item.name != "extras")
+
+
+_FIELD_NAMES: Mapping[type[Event], tuple[str, ...]] = {event: _field_names(event) for event in all_events().values()}
 
 
 def payload(event: Event) -> dict[str, Any]:
     wire: dict[str, Any] = {}
     if isinstance(event, Sentence):
         wire.update(event.extras)
-    for name in _field_names(type(event)):
+    for name in _FIELD_NAMES[type(event)]:
         value = getattr(event, name)
         if value is not None:
             wire[name] = value

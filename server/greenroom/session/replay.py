@@ -85,7 +85,7 @@ class ReplayLog:
         return AudioDropped(from_seq=entry.seq, to_seq=self._entries[end].seq)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """``listener()`` is called after each event, on the event loop; it must be quick. Returns how to unsubscribe."""
+        """``listener()`` is called after each event, on the event loop, and must be quick. Returns how to undo this."""
         self._listeners[listener] = None
         return lambda: self._listeners.pop(listener, None)
 
