@@ -96,6 +96,9 @@ class Engines:
     def open_count(self) -> int:
         return len(self._held)
 
+    def place(self, found: FoundBinding) -> Place:
+        return self._places.place(found)
+
     async def load(self, binding_id: str, role: Role, raw_options: Mapping[str, Any]) -> LoadedOperation:
         """:raises NotFound, BadRequest, Unavailable, BindingFailed: each with a sentence that says what to do."""
         found = self._shelf.get(binding_id)

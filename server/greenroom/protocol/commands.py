@@ -162,7 +162,7 @@ class Detokenize(Command):
     event = "detokenize"
     reply_event = "detokenized"
     access = Access.PERFORMER
-    prompt: Annotated[list[int | str], Field(max_length=MAX_TOKENS)]
+    prompt: Annotated[list[int | str], Field(max_length=MAX_TOKENS, fail_fast=True)]
 
 
 class Embed(Command):
@@ -421,7 +421,10 @@ class ConfigUpdate(JobCommand):
 
 
 class ConfigSave(JobCommand):
+    """Writes a file on the server, and so is the owner's."""
+
     event = "config_save"
+    access = Access.OWNER
     config_name: Name
 
 

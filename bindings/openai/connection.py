@@ -1,0 +1,262 @@
+"""The connection pool to one OpenAI-compatible server, shared by every role that has the same ``base_url``."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
+from greenroom.errors import BindingFailed
+from greenroom.values import Role
+
+if TYPE_CHECKING:
+    import httpx2
+    from openai import APIStatusError, AsyncOpenAI
+
+    from .failures import Failures
+
+OFFICIAL_HOST = "api.openai.com"
+PLACEHOLDER_KEY = "no-key-configured"
+"""A local server takes any; sent where the owner configured none, so that no other host's key ever is."""
+_LIST_TIMEOUT_S = 2.0
+_LONGEST_WAIT_S = 2.0
+_RETRIED_STATUS = (408, 409, 429)
+_KEEP_ALIVE_S = 120.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+Files = Sequence[tuple[str, tuple[str, bytes, str]]]
+
+
+def is_official(host: str) -> bool:
+    return host == OFFICIAL_HOST or host.endswith(f".{OFFICIAL_HOST}")
+
+
+class ConnectionOptions(Options):
+    base_url: str = Field(
+        "https://api.openai.com/v1/",
+        description="the server; Ollama http://localhost:11434/v1, LM Studio http://localhost:1234/v1",
+        json_schema_extra=OWNER_ONLY,
+    )
+    connect_timeout_s: float = Field(5.0, gt=0, le=60, description="seconds to wait for a connection")
+    read_timeout_s: float = Field(
+        60.0, gt=0, le=3600, description="longest silence of the server in seconds, before its first word too"
+    )
+    max_retries: int = Field(
+        1, ge=0, le=5, description="further attempts where the server was overloaded or hung up before it answered"
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_web_address(cls, value: str) -> str:
+        value = value.strip()
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("wanted an address such as http://localhost:11434/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("wanted an address without user, password, query or fragment")
+        return value
+
+
+class OpenAIEngine(Engine):
+    def __init__(
+        self, client: "AsyncOpenAI", failures: "Failures", host: str, parse_json: Callable[[bytes], Any]
+    ) -> None:
+        self.client = client
+        self.parse_json = parse_json
+        self.failures = failures
+        self.is_official = is_official(host)
+        self.refused: dict[str, set[str]] = {}
+        """by model: optional parameters that the server refused, not sent again"""
+        self.without_completions: set[str] = set()
+        """models that only chat"""
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    @asynccontextmanager
+    async def request(
+        self, path: str, body: Mapping[str, Any], *, retries: int, files: Files | None = None
+    ) -> "AsyncIterator[httpx2.Response]":
+        """:meth:`open` and :meth:`reading` in one."""
+        response = await self.open(path, body, retries=retries, files=files)
+        async with self.reading(response):
+            yield response
+
+    @asynccontextmanager
+    async def reading(self, response: "httpx2.Response") -> AsyncIterator[None]:
+        """Leaving early closes the connection at once. :raises BindingFailed: for a stream that breaks."""
+        import httpx2
+
+        try:
+            yield
+        except httpx2.HTTPError as error:
+            raise self.failures.of_stream(error) from error
+        finally:
+            await response.aclose()
+
+    async def open(
+        self, path: str, body: Mapping[str, Any], *, retries: int, files: Files | None = None
+    ) -> "httpx2.Response":
+        """An answer whose headers have come and whose body has not.
+
+        :raises BindingFailed: with a sentence for whatever went wrong; for a status it has ``details["status"]``.
+        """
+        from openai import APIConnectionError, APIStatusError, AsyncStream
+
+        from .failures import hung_up
+
+        attempt = 0
+        while True:
+            try:
+                stream = await self.client.post(
+                    path,
+                    cast_to=object,
+                    body=body,
+                    files=files,
+                    options={"headers": {"Content-Type": "multipart/form-data"}} if files else {},
+                    stream=True,
+                    stream_cls=AsyncStream[object],
+                )
+                return stream.response
+            except APIStatusError as error:
+                wait = _wait_s(error, attempt)
+                if attempt >= retries or wait is None:
+                    raise self.failures.of_status(error, path, str(body.get("model", ""))) from error
+                await asyncio.sleep(wait)
+            except APIConnectionError as error:
+                if attempt >= retries or not hung_up(error):
+                    raise self.failures.of_connection(error) from error
+            attempt += 1
+
+    async def list_models(self) -> list[str]:
+        """Identifiers as the server lists them; ``[]`` if it does not answer within two seconds."""
+        from openai import OpenAIError
+
+        try:
+            listed = await self.client.get("/models", cast_to=object, options={"timeout": _LIST_TIMEOUT_S})
+        except (OpenAIError, ValueError):
+            return []
+        entries = listed.get("data") if isinstance(listed, dict) else None
+        if not isinstance(entries, list):
+            return []
+        return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and entry.get("id")]
+
+
+def _wait_s(error: "APIStatusError", attempt: int) -> float | None:
+    """Seconds until the next attempt; ``None`` if another is of no use, or the server asks for too long a wait."""
+    from .failures import retry_after_s
+
+    if error.status_code not in _RETRIED_STATUS and error.status_code < 500:
+        return None
+    if isinstance(error.body, dict) and error.body.get("code") == "insufficient_quota":
+        return None
+    wait = retry_after_s(error)
+    wait = 0.25 * 2.0**attempt if wait is None else max(0.0, wait)
+    return wait if wait <= _LONGEST_WAIT_S else None
+
+
+class OpenAIOperation(Operation[OpenAIEngine]):
+    """What the roles have in common."""
+
+    Options: ClassVar[type[Options]] = ConnectionOptions
+    engine: OpenAIEngine
+
+    @classmethod
+    def engine_key(cls, options: Any) -> Hashable:
+        return (options.base_url, options.connect_timeout_s, options.read_timeout_s)
+
+    @classmethod
+    async def open_engine(cls, options: Any, place: Place) -> OpenAIEngine:
+        key = place.secret("OPENAI_API_KEY", options.base_url)
+        return await asyncio.to_thread(_open, options, key)  # the SDK's import takes half a second
+
+    @classmethod
+    async def models(cls, options: Any, place: Place) -> Sequence[Model]:
+        """What the server lists, if it answers soon; nothing for OpenAI itself without a key."""
+        host = urlsplit(options.base_url).hostname or ""
+        if is_official(host) and place.secret("OPENAI_API_KEY", options.base_url) is None:
+            return ()
+        engine = await cls.open_engine(options.model_copy(update={"connect_timeout_s": _LIST_TIMEOUT_S}), place)
+        try:
+            names = await engine.list_models()
+        finally:
+            await engine.close()
+        if is_official(host):
+            names = [name for name in names if _serves(name, cls.role)]
+        return [Model(name) for name in sorted(names)]
+
+
+def _serves(name: str, role: Role) -> bool:
+    """OpenAI lists every model of the account together; their names tell what they do."""
+    if "tts" in name:
+        return role is Role.TTS
+    if "transcribe" in name or "whisper" in name:
+        return role is Role.STT
+    if "embedding" in name:
+        return role is Role.EMBEDDING
+    other = ("dall-e", "image", "moderation", "realtime", "audio", "sora", "babbage", "davinci")
+    return role in (Role.T2T, Role.MCP) and not any(word in name for word in other)
+
+
+def _open(options: ConnectionOptions, key: str | None) -> OpenAIEngine:
+    import httpx2
+    from jiter import from_json
+    from openai import AsyncOpenAI, DefaultAioHttpClient
+
+    from .failures import Failures
+
+    parts = urlsplit(options.base_url)
+    host = parts.hostname or ""
+    http = DefaultAioHttpClient(
+        limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=_KEEP_ALIVE_S),
+        timeout=httpx2.Timeout(options.read_timeout_s, connect=options.connect_timeout_s),
+        follow_redirects=False,
+        trust_env=host not in _LOOPBACK,  # a proxy of the environment cannot reach this machine's own servers
+        event_hooks={"request": [_KeyGuard(key)]},
+    )
+    client = AsyncOpenAI(
+        api_key=key or PLACEHOLDER_KEY,
+        base_url=options.base_url,
+        max_retries=0,
+        timeout=httpx2.Timeout(options.read_timeout_s, connect=options.connect_timeout_s),
+        http_client=http,
+    )
+    if key is None:  # the SDK took them from the environment
+        client.organization = None
+        client.project = None
+    return OpenAIEngine(client, Failures(parts.netloc, key, options.read_timeout_s), host, from_json)
+
+
+class _KeyGuard:
+    """The SDK adds headers of its own accord from ``OPENAI_CUSTOM_HEADERS``; a host without a key gets none of them."""
+
+    def __init__(self, key: str | None) -> None:
+        ambient = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+        self._strangers = [line.partition(":")[0].strip() for line in ambient] if key is None else []
+        self._authorization = f"Bearer {key or PLACEHOLDER_KEY}"
+
+    async def __call__(self, request: "httpx2.Request") -> None:
+        for name in self._strangers:
+            request.headers.pop(name, None)
+        request.headers["Authorization"] = self._authorization
+
+
+def pieces_of(response: "httpx2.Response") -> AsyncGenerator[bytes, None]:
+    """The body as it comes. Two layers less than ``aiter_bytes``, which only a compressed body needs."""
+    if "content-encoding" in response.headers:
+        return cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+    return cast("AsyncGenerator[bytes, None]", aiter(cast("httpx2.AsyncByteStream", response.stream)))
+
+
+async def read_whole(response: "httpx2.Response", limit_bytes: int) -> bytes:
+    """The body, if it is not larger. :raises BindingFailed: if it is."""
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > limit_bytes:
+            raise BindingFailed(f"the backend's answer is larger than {limit_bytes >> 20} MiB")
+    return bytes(body)

@@ -1,0 +1,144 @@
+"""What went wrong at an OpenAI-compatible server, in a sentence that tells what to do; never with the key in it."""
+
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from openai import APIConnectionError, APIStatusError
+
+from greenroom.bindings.chat_format import error_message
+from greenroom.errors import BindingFailed
+
+_MAX_MESSAGE = 300
+_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    host: str
+    """host and port as messages name them"""
+    key: str | None
+    read_timeout_s: float
+
+    def clean(self, text: str) -> str:
+        """One short line without the key. A web page becomes its title."""
+        if "<html" in text.lower():
+            title = _TITLE.search(text)
+            text = f"a web page, {title[1].strip()!r}" if title else "a web page"
+        text = " ".join(text.split())
+        if self.key:
+            text = text.replace(self.key, "***")
+        text = re.sub(r"\bsk-[\w*.-]{4,}", "***", text)
+        return text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + " ..."
+
+    def of_status(self, error: APIStatusError, path: str, model: str) -> BindingFailed:
+        status = error.status_code
+        body: Any = error.body
+        said = self.clean(error_message(body) or error.response.text)
+        code = body.get("code") if isinstance(body, dict) else None
+        details: dict[str, Any] = {"status": status}
+        if isinstance(body, dict) and body.get("param"):
+            details["param"] = str(body["param"])
+        retryable = False
+        match status:
+            case 401 if self.key is None:
+                sentence = f"{self.host} wants an API key and none is configured for it: set OPENAI_API_KEY"
+            case 401:
+                sentence = f"{self.host} refused the API key: check OPENAI_API_KEY"
+            case 403:
+                sentence = f"{self.host} does not allow this: {said}"
+            case 404 if code == "model_not_found" or "model" in said.lower():
+                sentence = f"{self.host} does not have the model {model!r}: {said}"
+            case 404 | 405:
+                sentence = f"{self.host} has no {path}: is base_url right? It usually ends in /v1"
+            case 413:
+                sentence = f"{self.host} finds the request too large: {said}"
+            case 429 if code == "insufficient_quota":
+                sentence = f"the account's quota at {self.host} is used up: {said}"
+            case 429:
+                wait = retry_after_s(error)
+                when = f" in {wait:g} s" if wait is not None else " later"
+                sentence = f"{self.host} limits how often it is asked; try again{when}: {said}"
+                details["retry_after_s"] = wait
+                retryable = True
+            case _ if status >= 500:
+                sentence = f"{self.host} failed with status {status}: {said or 'no reason given'}"
+                retryable = True
+            case _ if 300 <= status < 400:
+                target = urlsplit(error.response.headers.get("location", "")).netloc or "another address"
+                sentence = f"{self.host} redirects to {target}: set base_url to where the server really is"
+            case _:
+                sentence = f"{self.host} refused the request ({status}): {said or 'no reason given'}"
+        return BindingFailed(sentence, details=details, retryable=retryable)
+
+    def of_connection(self, error: APIConnectionError) -> BindingFailed:
+        """Before any answer came."""
+        causes = list(_chain(error))
+        for cause in causes:
+            match cause:
+                case socket.gaierror() | aiohttp.ClientConnectorDNSError():
+                    return BindingFailed(f"the name of {self.host} cannot be resolved: check base_url and the network")
+                case ssl.SSLError():
+                    reason = getattr(cause, "verify_message", "") or cause.reason or "the handshake failed"
+                    return BindingFailed(f"no secure connection to {self.host}: {self.clean(reason)}")
+                case aiohttp.ConnectionTimeoutError():
+                    return BindingFailed(f"{self.host} did not accept the connection in time", retryable=True)
+                case aiohttp.ServerTimeoutError():
+                    return self.silent()
+        if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
+            if any(isinstance(cause, ConnectionResetError) for cause in causes):
+                return BindingFailed(f"{self.host} hung up while the connection was made: is it http, not https?")
+            return BindingFailed(f"{self.host} cannot be reached: is the server running?", retryable=True)
+        return BindingFailed(f"{self.host} closed the connection without an answer", retryable=True)
+
+    def of_stream(self, error: BaseException) -> BindingFailed:
+        """While the answer was coming."""
+        late = any(isinstance(cause, aiohttp.ServerTimeoutError) for cause in _chain(error))
+        return self.silent() if late else self.cut_off()
+
+    def silent(self) -> BindingFailed:
+        return BindingFailed(f"{self.host} has sent nothing for {self.read_timeout_s:g} s", retryable=True)
+
+    def cut_off(self) -> BindingFailed:
+        return BindingFailed(f"the answer of {self.host} was cut off", retryable=True)
+
+    def nonsense(self, what: str) -> BindingFailed:
+        return BindingFailed(f"{self.host} answered with {what}: is base_url right?")
+
+
+def retry_after_s(error: APIStatusError) -> float | None:
+    """Seconds that the server asks to wait; a date, or nonsense, counts as none."""
+    try:
+        return float(error.response.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+
+
+def hung_up(error: BaseException) -> bool:
+    """The server closed the connection with no answer, as with a kept one that it gave up just as it was used again."""
+    for cause in _chain(error):
+        if isinstance(cause, aiohttp.ServerTimeoutError | aiohttp.ClientConnectorError | ssl.SSLError):
+            return False
+        if isinstance(cause, aiohttp.ClientConnectionError | ConnectionError):
+            return True
+    return False
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, its causes, and what groups among them hold."""
+    seen = 0
+    pending: list[BaseException | None] = [error]
+    while pending and seen < 32:
+        one = pending.pop(0)
+        if one is None:
+            continue
+        seen += 1
+        yield one
+        pending += (getattr(one, "os_error", None), one.__cause__ or one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            pending.extend(one.exceptions)

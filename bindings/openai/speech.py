@@ -1,0 +1,145 @@
+"""Role tts: speech, passed on as it comes.
+
+SpeechText -> POST /audio/speech -> PCM or WAV, cut anywhere -> Audio in whole frames, about 100 ms each
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from greenroom.bindings.roles import Options, TextToSpeech, Voice
+from greenroom.errors import BindingFailed
+from greenroom.values import Audio, SpeechText, WordTime
+
+from .connection import ConnectionOptions, OpenAIEngine, OpenAIOperation, pieces_of, read_whole
+from .wav import WavReader
+
+if TYPE_CHECKING:
+    import httpx2
+
+_PIECE_S = 0.1
+_MAX_MESSAGE_BYTES = 1 << 20
+_VOICES = (
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
+)  # fmt: skip
+
+
+class SpeechOptions(ConnectionOptions):
+    model: str = Field("tts-1", min_length=1, description="the voice model, by the server's name for it")
+    voice: str = Field("nova", min_length=1, description="the voice, by the server's name for it")
+    speed: float = Field(1.0, ge=0.25, le=4, description="1: as fast as the voice speaks")
+    instructions: str = Field("", max_length=4096, description="how to speak, for models that can be told")
+    response_format: Literal["pcm", "wav"] = Field("pcm", description="wav for servers that send no bare PCM")
+    pcm_sample_rate: int = Field(
+        24_000, ge=8_000, le=192_000, description="Hz of bare PCM (16 bit, mono); a WAV says its own"
+    )
+
+
+class Speech(OpenAIOperation, TextToSpeech[OpenAIEngine]):
+    Options: ClassVar[type[Options]] = SpeechOptions
+    options: SpeechOptions
+
+    async def speak(self, text: AsyncIterator[SpeechText]) -> AsyncIterator[Audio | WordTime]:
+        """What has neither letter nor digit is not sent, as there is nothing to say. :raises BindingFailed:"""
+        async for piece in text:
+            if not any(character.isalnum() for character in piece.text):
+                continue
+            async with aclosing(self._speak_one(piece)) as sounds:
+                async for sound in sounds:
+                    yield sound
+
+    async def voices(self) -> Sequence[Voice]:
+        names = _VOICES if self.options.voice in _VOICES else (self.options.voice, *_VOICES)
+        return [Voice(name, name.replace("_", " ").title()) for name in names]
+
+    async def _speak_one(self, piece: SpeechText) -> AsyncGenerator[Audio, None]:
+        options = self.options
+        body: dict[str, Any] = {
+            "model": options.model,
+            "input": piece.text,
+            "voice": piece.voice or options.voice,
+            "response_format": options.response_format,
+        }
+        if options.speed != 1.0:
+            body["speed"] = options.speed
+        if options.instructions:
+            body["instructions"] = options.instructions
+        async with self.engine.request("/audio/speech", body, retries=options.max_retries) as response:
+            await self._refuse_other_formats(response)
+            framer = _Framer(options.response_format == "wav", options.pcm_sample_rate)
+            async with aclosing(pieces_of(response)) as pieces:
+                async for data in pieces:
+                    for sound in framer.feed(data):
+                        yield sound
+            for sound in framer.end():
+                yield sound
+        if not framer.sounded:
+            raise BindingFailed(f"{self.engine.failures.host} sent no sound for a text", retryable=True)
+
+    async def _refuse_other_formats(self, response: "httpx2.Response") -> None:
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind.startswith("text/") or kind == "application/json":
+            said = (await read_whole(response, _MAX_MESSAGE_BYTES)).decode(errors="replace")
+            raise self.engine.failures.nonsense(f"{self.engine.failures.clean(said)} in place of speech")
+        if kind.startswith("audio/") and kind.partition("/")[2] in (
+            "mpeg",
+            "mp3",
+            "ogg",
+            "opus",
+            "aac",
+            "flac",
+            "webm",
+        ):
+            raise BindingFailed(
+                f"{self.engine.failures.host} sent {kind} although {self.options.response_format} was asked for; "
+                "try the other response_format"
+            )
+
+
+class _Framer:
+    """Bytes, cut anywhere -> whole frames: the first at once, then pieces of 100 ms. Sees a WAV where PCM was asked."""
+
+    def __init__(self, is_wav: bool, sample_rate: int) -> None:
+        self._wav = WavReader() if is_wav else None
+        self._format = Audio(b"", sample_rate)
+        self._pending = b""
+        self._began = is_wav
+        self.sounded = False
+
+    def feed(self, data: bytes) -> list[Audio]:
+        if not self._began:
+            self._pending += data
+            if len(self._pending) < 4:
+                return []
+            self._began = True
+            data, self._pending = self._pending, b""
+            if data.startswith(b"RIFF"):
+                self._wav = WavReader()
+        if self._wav is not None:
+            data = self._wav.feed(data)
+            if self._wav.sample_rate:
+                self._format = Audio(b"", self._wav.sample_rate, self._wav.sample_width, self._wav.channels)
+        self._pending += data
+        return self._cut()
+
+    def end(self) -> list[Audio]:
+        """The rest. Half a frame at the very end is dropped."""
+        return self._cut(everything=True)
+
+    def _cut(self, everything: bool = False) -> list[Audio]:
+        frame = self._format.frame_bytes
+        piece = max(1, round(self._format.sample_rate * _PIECE_S)) * frame
+        made: list[Audio] = []
+        while True:
+            whole = len(self._pending) - len(self._pending) % frame
+            if whole == 0 or (whole < piece and self.sounded and not everything):
+                return made
+            size = min(whole, piece)
+            made.append(self._audio(self._pending[:size]))
+            self._pending = self._pending[size:]
+            self.sounded = True
+
+    def _audio(self, pcm: bytes) -> Audio:
+        return Audio(pcm, self._format.sample_rate, self._format.sample_width, self._format.channels)

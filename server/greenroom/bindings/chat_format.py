@@ -1,0 +1,185 @@
+"""The chat format that OpenAI's API and its many imitators share: our values out as JSON-ready dictionaries, a streamed
+answer's chunks back in as our values.
+
+    Prompt                  -> messages, tools
+    chunk, chunk, ... , end -> TextDelta, ... , ToolCall, ...
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from greenroom.errors import BindingFailed
+from greenroom.values import Message, Prompt, TextDelta, ToolCall
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_THOUGHT_KEYS = ("reasoning_content", "reasoning")
+
+
+def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """The system text first, so that prefix caches hit; a raw prompt stands as one user message."""
+    if prompt.raw is not None:
+        return [{"role": "user", "content": prompt.raw}]
+    messages = [_message(message) for message in prompt.messages]
+    if prompt.system:
+        messages.insert(0, {"role": "system", "content": prompt.system})
+    return messages
+
+
+def _message(message: Message) -> dict[str, Any]:
+    made: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.role == "tool":
+        made["tool_call_id"] = message.tool_call_id
+    elif _NAME.fullmatch(message.name):
+        made["name"] = message.name
+    if message.tool_calls:
+        made["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments), ensure_ascii=False)},
+            }
+            for call in message.tool_calls
+        ]
+    return made
+
+
+def tool_schemas(prompt: Prompt) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+        }
+        for tool in prompt.tools
+    ]
+
+
+def error_message(error: Any) -> str:
+    """The sentence inside an error object, whichever of the known shapes it has; empty if there is none."""
+    if isinstance(error, Mapping):
+        for key in ("message", "error", "detail", "msg"):
+            if error.get(key):
+                return error_message(error[key])
+        return ""
+    if isinstance(error, list):
+        return "; ".join(filter(None, map(error_message, error)))
+    return str(error) if error else ""
+
+
+@dataclass(slots=True)
+class _CallParts:
+    """A tool call as its deltas come."""
+
+    id: str = ""
+    name: str = ""
+    text: list[str] = field(default_factory=list)
+    given: Mapping[str, Any] | None = None
+    """arguments that came as an object, not as text"""
+
+
+@dataclass(slots=True)
+class AnswerReader:
+    """Reads one answer, chunk by chunk, streamed or whole. ``backend`` names the speaker in error messages, ``clean``
+    makes what it says fit for showing."""
+
+    backend: str
+    clean: Callable[[str], str] = str
+    finish_reason: str = ""
+    _said: bool = False
+    _calls: dict[Any, _CallParts] = field(default_factory=dict)
+
+    def feed(self, chunk: Any) -> list[TextDelta]:
+        """:raises BindingFailed: for an error object, or for what is no chunk of an answer."""
+        if not isinstance(chunk, dict):
+            raise BindingFailed(f"{self.backend} sent something that is no part of an answer")
+        if chunk.get("error"):
+            reason = self.clean(error_message(chunk["error"])) or "no reason given"
+            raise BindingFailed(f"{self.backend} failed while answering: {reason}", retryable=True)
+        choices = chunk.get("choices")
+        if not choices:  # usage, prompt progress, content filter results
+            return []
+        choice = choices[0] if isinstance(choices, list) else None
+        if not isinstance(choice, dict):
+            raise BindingFailed(f"{self.backend} sent something that is no part of an answer")
+        if choice.get("finish_reason"):
+            self.finish_reason = str(choice["finish_reason"])
+        delta = choice.get("delta") or choice.get("message") or choice
+        return self._texts(delta) if isinstance(delta, dict) else []
+
+    def _texts(self, delta: dict[str, Any]) -> list[TextDelta]:
+        made: list[TextDelta] = []
+        for key in _THOUGHT_KEYS:
+            thought = delta.get(key)
+            if thought and isinstance(thought, str):
+                made.append(TextDelta(thought, thought=True))
+                break
+        content = delta.get("content") or delta.get("refusal") or delta.get("text")
+        if isinstance(content, str):
+            self._said = True
+            made.append(TextDelta(content))
+        elif content:
+            made += [TextDelta(text, is_thought) for text, is_thought in _parts(content) if text]
+            self._said = self._said or not all(part.thought for part in made)
+        for call in delta.get("tool_calls") or ():
+            if isinstance(call, dict):
+                self._add_call(call)
+        return made
+
+    def _add_call(self, part: Mapping[str, Any]) -> None:
+        key = part.get("index")
+        if (
+            key is None
+        ):  # some servers number nothing: an id that is new begins a call, anything else continues the last
+            begins = not self._calls or (part.get("id") and part["id"] != list(self._calls.values())[-1].id)
+            key = len(self._calls) if begins else list(self._calls)[-1]
+        call = self._calls.setdefault(key, _CallParts())
+        function = part.get("function")
+        if not isinstance(function, Mapping):
+            function = {}
+        call.id = call.id or str(part.get("id") or "")
+        call.name = call.name or str(function.get("name") or "")
+        arguments = function.get("arguments")
+        if isinstance(arguments, str):
+            call.text.append(arguments)
+        elif isinstance(arguments, Mapping):
+            call.given = arguments
+
+    def finish(self, *, may_be_empty: bool = False) -> list[ToolCall]:
+        """To be called at the end. :raises BindingFailed: if the answer is empty, withheld, or a call unreadable."""
+        if self.finish_reason == "content_filter":
+            raise BindingFailed(f"{self.backend} stopped the answer: its content filter objected")
+        calls = [self._call(number, call) for number, call in enumerate(self._calls.values())]
+        if not calls and not self._said and not may_be_empty:
+            if self.finish_reason == "length":
+                raise BindingFailed(f"{self.backend} used up max_tokens before it said a word; raise max_tokens")
+            raise BindingFailed(f"{self.backend} answered with no text", retryable=True)
+        return calls
+
+    def _call(self, number: int, call: _CallParts) -> ToolCall:
+        arguments: Any = call.given
+        if arguments is None:
+            try:
+                arguments = json.loads("".join(call.text).strip() or "{}")
+            except ValueError:
+                arguments = None
+        if not call.name or not isinstance(arguments, Mapping):
+            raise BindingFailed(
+                f"{self.backend} called the tool {call.name or '(no name)'} with arguments that are no JSON object",
+                retryable=True,
+            )
+        return ToolCall(call.id or f"call_{number}", call.name, dict(arguments))
+
+
+def _parts(content: Any) -> Iterator[tuple[str, bool]]:
+    """-> (text, is a thought) of a content that is a text or a list of typed parts."""
+    if isinstance(content, str):
+        yield content, False
+    elif isinstance(content, list):
+        for part in content:
+            if isinstance(part, Mapping):
+                thought = part.get("type") == "thinking"
+                inner = part.get("thinking") if thought else part.get("text")
+                for text, _ in _parts(inner):
+                    yield text, thought

@@ -1,0 +1,180 @@
+"""The command line: ``greenroom --help``. What a command needs is imported when it runs, so that help comes at once."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from greenroom import __version__
+from greenroom.commandline.console import Console, prepare_streams
+from greenroom.errors import GreenroomError, Unavailable
+
+DEFAULT_URL = "http://127.0.0.1:9601"
+FAILED, UNREACHABLE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="greenroom",
+    help="A server for AI characters that talk: text and voice, streamed over Socket.IO.",
+    epilog="Begin with: greenroom serve, and in a second terminal: greenroom chat",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Url = Annotated[str, typer.Option(help="Address of the server.", envvar="GREENROOM_URL", show_default=True)]
+Token = Annotated[
+    str | None, typer.Option(help="What the server wants of its clients.", envvar="GREENROOM_TOKEN", show_default=False)
+]
+Session = Annotated[str, typer.Option(help="Session to talk in.")]
+Personality = Annotated[
+    str | None, typer.Option("--personality", "-p", help="Character, as language/category/name.", show_default=False)
+]
+Home = Annotated[
+    Path | None,
+    typer.Option(help="Folder with your config.yaml, bindings, personalities and data.", show_default=False),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file; default: config.yaml in the home folder.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        Console().line(f"greenroom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def serve(
+    home: Home = None,
+    config: ConfigFile = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes any free one.", show_default="9601")] = None,
+    token: Annotated[str | None, typer.Option(help="Owner's token that clients must give.", show_default=False)] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="DEBUG, INFO, WARNING, ERROR or CRITICAL.", show_default="INFO")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond this machine without tokens: whoever comes is owner.")
+    ] = False,
+) -> None:
+    """Start the server."""
+    from greenroom.commandline.serve import ServeOptions
+    from greenroom.commandline.serve import serve as start
+
+    options = ServeOptions(home, config, host, port, token, log_level, insecure)
+    _end(lambda: start(options))
+
+
+@app.command()
+def say(
+    text: Annotated[str | None, typer.Argument(help="What to say; - reads it from standard input.")] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="Ask by voice: a WAV file.", exists=True, dir_okay=False, show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the voice into this WAV file instead of playing it.", show_default=False)
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    session: Session = "main",
+    personality: Personality = None,
+    no_voice: Annotated[bool, typer.Option("--no-voice", help="Text only.")] = False,
+) -> None:
+    """Say something to the character, and hear and read the answer. Ctrl-C interrupts it."""
+    from greenroom.commandline.say import SayOptions
+    from greenroom.commandline.say import say as run
+
+    options = SayOptions(url, text, audio, out, token, session, personality, voice=not no_voice)
+    _end(lambda: run(options, Console()))
+
+
+@app.command()
+def chat(
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    session: Session = "main",
+    personality: Personality = None,
+    no_voice: Annotated[bool, typer.Option("--no-voice", help="Text only.")] = False,
+) -> None:
+    """Talk with the character at the terminal. /help lists what else can be done there."""
+    from greenroom.commandline.chat import ChatOptions
+    from greenroom.commandline.chat import chat as run
+
+    options = ChatOptions(url, token, session, personality, voice=not no_voice)
+    _end(lambda: run(options, Console()))
+
+
+@app.command()
+def doctor(home: Home = None, config: ConfigFile = None, token: Token = None) -> None:
+    """Say what works on this machine, and what to do about what does not."""
+    from greenroom.commandline.doctor import diagnose
+
+    _end(lambda: diagnose(Console(), home=home, config=config, token=token))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="bindings, personalities, models or voices")],
+    url: Annotated[
+        str | None, typer.Option(help="Ask this server; without it, what is on this machine.", show_default=False)
+    ] = None,
+    token: Token = None,
+    session: Session = "main",
+    home: Home = None,
+    binding: Annotated[
+        str | None, typer.Option(help="Only the models or voices of this binding.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List what there is to choose from."""
+    from greenroom.commandline.listing import ListOptions, What, show
+
+    if what not in list(What):
+        raise typer.BadParameter(f"wanted one of {', '.join(What)}", param_hint="what")
+    options = ListOptions(What(what), url, token, session, home, binding, as_json)
+    _end(lambda: show(options, Console()))
+
+
+def _end(command: Callable[[], int]) -> None:
+    """Run a command and leave with its code; what goes wrong is a sentence."""
+    try:
+        code = command()
+    except GreenroomError as error:
+        mend = "; start it with: greenroom serve" if error.kind == "unreachable" else ""
+        Console().note(f"greenroom: {error.message}{mend}")
+        code = UNREACHABLE if isinstance(error, Unavailable) and error.kind in _NO_SERVER else FAILED
+    except BrokenPipeError:
+        code = FAILED
+    except OSError as error:
+        Console().note(f"greenroom: {error.filename or 'the system'}: {error.strerror or error}")
+        code = FAILED
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    raise typer.Exit(code)
+
+
+_NO_SERVER = ("unreachable", "foreign_server")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """-> exit code. ``arguments``: by default those of the process."""
+    prepare_streams()
+    try:
+        code = app(args=list(arguments) if arguments is not None else sys.argv[1:], standalone_mode=False)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except typer.Abort:
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,220 @@
+"""``greenroom list``: what there is, from the folders of this machine or from a running server."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from greenroom.bindings.discovery import FoundBinding
+from greenroom.bindings.engines import parse_options
+from greenroom.bindings.roles import TextToSpeech
+from greenroom.client import Room, connect
+from greenroom.commandline.console import Console
+from greenroom.commandline.local import Local, find_local
+from greenroom.errors import BadRequest, GreenroomError
+from greenroom.values import Role
+
+Row = dict[str, Any]
+
+
+class What(StrEnum):
+    BINDINGS = "bindings"
+    PERSONALITIES = "personalities"
+    MODELS = "models"
+    VOICES = "voices"
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    what: What
+    url: str | None = None
+    """ask this server; else the folders"""
+    token: str | None = None
+    session: str = "main"
+    home: Path | None = None
+    binding: str | None = None
+    """only this one's models or voices"""
+    json: bool = False
+
+
+_COLUMNS = {
+    What.BINDINGS: ("name", "roles", "status", "description"),
+    What.PERSONALITIES: ("id", "name", "description"),
+    What.MODELS: ("binding", "name", "installed", "description"),
+    What.VOICES: ("binding", "voice", "language", "name"),
+}
+_DESCRIPTION_CHARS = 90
+
+
+def show(options: ListOptions, console: Console) -> int:
+    """-> exit code. :raises GreenroomError: with the reason."""
+    rows = asyncio.run(_from_server(options) if options.url else _from_folders(options))
+    if options.json:
+        console.json(rows)
+    elif rows:
+        columns = _COLUMNS[options.what]
+        console.table(options.what, columns, [[_cell(row.get(column)) for column in columns] for row in rows])
+    else:
+        console.note(f"there are no {options.what}")
+    return 0
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    text = " ".join(str(value or "").split())
+    return text if len(text) <= _DESCRIPTION_CHARS else f"{text[: _DESCRIPTION_CHARS - 1]}…"
+
+
+# From the folders
+
+
+async def _from_folders(options: ListOptions) -> list[Row]:
+    local = find_local(options.home)
+    match options.what:
+        case What.BINDINGS:
+            return [_binding(found) for found in local.bindings().all().values()]
+        case What.PERSONALITIES:
+            return _personalities(local)
+        case What.MODELS:
+            return await _models(local, options.binding)
+        case What.VOICES:
+            return await _voices(local, options.binding)
+
+
+def _binding(found: FoundBinding) -> Row:
+    return {
+        "name": found.id,
+        "roles": [str(role) for role in found.card.roles],
+        "status": found.status,
+        "description": found.problem or found.card.description,
+    }
+
+
+def _personalities(local: Local) -> list[Row]:
+    shelf = local.personalities()
+    rows: list[Row] = [
+        {"id": one.id, "name": one.name, "description": one.description, "language": one.language}
+        for one in shelf.all()
+    ]
+    return rows + [{"id": id, "name": "", "description": f"broken: {why}"} for id, why in shelf.broken().items()]
+
+
+def _chosen(local: Local, binding: str | None, roles: Sequence[Role]) -> list[FoundBinding]:
+    shelf = local.bindings()
+    found = [shelf.get(binding)] if binding else list(shelf.all().values())
+    return [one for one in found if one.status == "ready" and (binding or set(roles) & set(one.card.roles))]
+
+
+def _options_of(local: Local, found: FoundBinding, role: Role) -> dict[str, Any]:
+    """As the configuration has them: for every use of the binding, and above that for this role."""
+    own = next((entry.settings for entry in local.config.operations if (entry.role, entry.id) == (role, found.id)), {})
+    return {**local.config.bindings.get(found.id, {}), **own}
+
+
+async def _models(local: Local, binding: str | None) -> list[Row]:
+    rows: list[Row] = []
+    for found in _chosen(local, binding, (Role.T2T,)):
+        listed = {str(entry.get("name") or entry.get("filename")): entry for entry in found.model_entries}
+        for name, entry in listed.items():
+            installed = bool(entry.get("installed", entry.get("isInstalled", False)))
+            described = entry.get("description", "")
+            rows.append({"binding": found.id, "name": name, "installed": installed, "description": described})
+        rows += [row for row in await _own_models(local, found) if row["name"] not in listed]
+    return rows
+
+
+async def _own_models(local: Local, found: FoundBinding) -> list[Row]:
+    """Those that the binding finds itself; one that needs a backend which does not answer says so in its row."""
+    try:
+        operation = found.operation(Role.T2T)
+        options = parse_options(operation, _options_of(local, found, Role.T2T), found.id)
+        models = await operation.models(options, local.places().place(found))
+    except GreenroomError as error:
+        return [{"binding": found.id, "name": "", "installed": False, "description": error.message}]
+    return [
+        {"binding": found.id, "name": one.name, "installed": one.installed, "description": one.description}
+        for one in models
+    ]
+
+
+async def _voices(local: Local, binding: str | None) -> list[Row]:
+    rows: list[Row] = []
+    shelf = local.bindings()
+    engines = local.engines(shelf)
+    try:
+        for found in _chosen(local, binding, (Role.TTS,)):
+            try:
+                loaded = await engines.load(found.id, Role.TTS, _options_of(local, found, Role.TTS))
+            except GreenroomError as error:
+                rows.append({"binding": found.id, "voice": "", "language": "", "name": error.message})
+                continue
+            try:
+                operation = loaded.operation
+                voices = await operation.voices() if isinstance(operation, TextToSpeech) else ()
+            finally:
+                await loaded.release()
+            rows += [
+                {"binding": found.id, "voice": one.id, "language": one.language, "name": one.name, "gender": one.gender}
+                for one in voices
+            ]
+    finally:
+        await engines.close()
+    return rows
+
+
+# From a server
+
+
+async def _from_server(options: ListOptions) -> list[Row]:
+    async with connect(options.url or "", session=options.session, token=options.token, away_limit_s=0) as room:
+        match options.what:
+            case What.BINDINGS:
+                return [_binding_told(entry) for entry in await room.bindings()]
+            case What.PERSONALITIES:
+                return _personalities_told(await room.personalities())
+            case What.MODELS:
+                return await _models_told(room, options.binding)
+            case What.VOICES:
+                raise BadRequest("a server does not list voices; leave --url out to list those of this machine")
+
+
+def _binding_told(entry: Row) -> Row:
+    card = entry.get("card")
+    described = card.get("description", "") if isinstance(card, dict) else ""
+    return {
+        "name": entry.get("name", ""),
+        "roles": entry.get("roles", []),
+        "status": entry.get("status", ""),
+        "description": entry.get("error") or described,
+    }
+
+
+def _personalities_told(told: dict[str, dict[str, list[Row]]]) -> list[Row]:
+    return [
+        {
+            "id": f"{language}/{category}/{info.get('folder', '')}",
+            "name": info.get("name", ""),
+            "description": info.get("description", ""),
+            "language": language,
+        }
+        for language, categories in told.items()
+        for category, infos in categories.items()
+        for info in infos
+    ]
+
+
+async def _models_told(room: Room, binding: str | None) -> list[Row]:
+    return [
+        {
+            "binding": binding or "",
+            "name": model.get("title") or model.get("name", ""),
+            "installed": bool(model.get("isInstalled")),
+            "description": model.get("description", ""),
+        }
+        for model in await room.models(binding)
+    ]

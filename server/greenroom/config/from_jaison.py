@@ -1,0 +1,106 @@
+"""jaison's configuration under our names: operations, prompt settings at top level or under ``prompter``, KoboldCPP."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from greenroom.config.translation import Mapped
+
+PROMPTER = {
+    "history_length": ("session", "history_length"),
+    "character_name": ("context", "character_name"),
+    "name_translations": ("context", "name_translations"),
+    "instruction_prompt_filename": ("context", "instruction_prompt_filename"),
+    "character_prompt_filename": ("context", "character_prompt_filename"),
+    "scene_prompt_filename": ("context", "scene_prompt_filename"),
+}
+
+BINDING_PATHS = {
+    "kobold_filepath": ("bindings", "kobold", "kobold_filepath"),
+    "kcpps_filepath": ("bindings", "kobold", "kcpps_filepath"),
+}
+
+_FIXED_FOLDER = "prompt files are read from prompts/{} in the home folder"
+MEANINGLESS = {
+    "CONFIG_DIR": "named configurations are read from configs/ in the home folder",
+    "WORKING_DIR": "no working files are written",
+    "PROMPT_DIR": "prompt files are read from prompts/ in the home folder",
+    "PROMPT_INSTRUCTION_SUBDIR": _FIXED_FOLDER.format("instructions/"),
+    "PROMPT_CHARACTER_SUBDIR": _FIXED_FOLDER.format("characters/"),
+    "PROMPT_SCENE_SUBDIR": _FIXED_FOLDER.format("scenes/"),
+    "MCP_DIR": "a tool server's command and folder say where it is",
+    "MELO_DIR": "models are read from models/ in the home folder",
+    "history_filepath": "conversations are kept in the database (store.url)",
+    "stt_working_src": "no working files are written",
+    "ffmpeg_working_src": "no working files are written",
+    "ffmpeg_working_dest": "no working files are written",
+    "spacy_model": "sentences are split without a language model",
+    "current_config": "a configuration's name is the name of its file",
+}
+
+KEYS = frozenset({"prompter", "mcp", *PROMPTER, *BINDING_PATHS, *MEANINGLESS})
+"""Keys that only jaison's configuration has; ``operations`` is ours too."""
+
+
+def translate(mapped: Mapped) -> None:
+    for name, value in mapped.raw.items():
+        if name == "operations":
+            mapped.take(("operations",), ("operations",), _operations(mapped, value))
+        elif name == "prompter":
+            _prompter(mapped, value)
+        elif name in PROMPTER:
+            _prompt_setting(mapped, (name,), name, value)
+        elif name in BINDING_PATHS:
+            if value is not None:
+                mapped.take((name,), BINDING_PATHS[name], value)
+        elif name == "mcp":
+            _tool_servers(mapped, value)
+        elif name in MEANINGLESS:
+            mapped.ignore((name,), MEANINGLESS[name])
+        else:
+            mapped.unknown((str(name),), {"operations", *KEYS})
+
+
+def _prompter(mapped: Mapped, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        mapped.ignore(("prompter",), "wanted a mapping of prompt settings")
+        return
+    for name, inner in value.items():
+        if name in PROMPTER:
+            _prompt_setting(mapped, ("prompter", name), name, inner)
+        else:
+            mapped.unknown(("prompter", str(name)), PROMPTER)
+
+
+def _prompt_setting(mapped: Mapped, foreign: tuple[str, ...], name: str, value: Any) -> None:
+    if value is not None:
+        mapped.take(foreign, PROMPTER[name], value)
+
+
+def _operations(mapped: Mapped, value: Any) -> Any:
+    """There, a later entry of a single role replaces the earlier; here, two are a mistake: the later one is kept."""
+    if not isinstance(value, list):
+        return [] if value is None else value
+    last: dict[Any, int] = {}
+    for index, entry in enumerate(value):
+        if isinstance(entry, Mapping) and not str(entry.get("role", "")).startswith("filter_"):
+            last[entry.get("role")] = index
+    kept: list[Any] = []
+    for index, entry in enumerate(value):
+        role = entry.get("role") if isinstance(entry, Mapping) else None
+        if role in last and last[role] != index:
+            mapped.ignore(("operations", index), f"a later entry also has role {role}")
+            continue
+        mapped.ways["operations", len(kept)] = ("operations", index)
+        kept.append(entry)
+    return kept
+
+
+def _tool_servers(mapped: Mapped, value: Any) -> None:
+    servers = value if isinstance(value, list) else []
+    names = ", ".join(str(server.get("id")) for server in servers if isinstance(server, Mapping))
+    if names:
+        mapped.ignore(("mcp",), f"tool servers are not started ({names})")
+    elif value:
+        mapped.ignore(("mcp",), "wanted a list of tool servers")

@@ -1,0 +1,275 @@
+"""The transport under Socket.IO: engine.io's server, with a gate before it.
+
+    uvicorn --scope, receive, send--> Gate --checked frames--> engineio.AsyncServer --messages--> door
+
+The gate lets nothing pass on which engine.io stumbles (frames that are no packets, JSON bombs, JSONP), answers polling
+POSTs and CORS itself, and keeps hold of the TCP connection under each websocket, since a peer that has stopped reading
+cannot be closed in any other way.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qs
+
+import engineio
+from engineio import exceptions as engine_errors
+from engineio.packet import MESSAGE, Packet
+
+from greenroom.doors.safety import Guard, Source
+from greenroom.doors.socketio.metrics import DoorCounts
+from greenroom.doors.socketio.wire import MAX_FRAME_BYTES
+from greenroom.errors import Forbidden
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+LINK_KEY: Final = "greenroom.link"
+_CONTROL_FRAMES: Final = frozenset({"1", "2", "2probe", "3", "3probe", "5", "6"})
+_SEPARATOR: Final = "\x1e"
+
+_engine_logger = logging.getLogger("greenroom.doors.socketio.engineio")
+# Below this level engine.io logs what people say.
+_engine_logger.setLevel(logging.WARNING)
+
+
+class Link:
+    """The TCP connection under one websocket, as far as the server lets it be seen. ``sid`` is engine.io's id."""
+
+    def __init__(self, send: Send, sid: str = "") -> None:
+        self._owner = getattr(send, "__self__", None)
+        self.sid = sid
+
+    def abort(self) -> None:
+        """Drop the connection at once, whatever waits in it."""
+        transport = getattr(self._owner, "transport", None)
+        if transport is not None:
+            transport.abort()
+
+
+class Peers(Protocol):
+    """What the gate asks the door about a connection, by engine.io's id."""
+
+    def max_frame(self, sid: str) -> int:
+        """The largest frame that it may send now."""
+        ...
+
+    def oversized(self, sid: str, size: int) -> None:
+        """It sent more than that; nothing more is read from it."""
+
+    def linked(self, sid: str, link: Link | None) -> None:
+        """Its packets go through this websocket from now on, or through none."""
+
+
+class Engine(engineio.AsyncServer):  # type: ignore[misc]
+    """:param make_queue: what keeps the packets of a new connection."""
+
+    def __init__(self, make_queue: Callable[[], object], *, ping_interval_s: float, ping_timeout_s: float) -> None:
+        self._make_queue = make_queue
+        self._tasks: set[asyncio.Task[Any]] = set()
+        super().__init__(
+            async_mode="asgi",
+            ping_interval=ping_interval_s,
+            ping_timeout=ping_timeout_s,
+            max_http_buffer_size=MAX_FRAME_BYTES,
+            http_compression=False,
+            async_handlers=False,
+            cors_allowed_origins=[],
+            logger=_engine_logger,
+        )
+
+    def create_queue(self, *args: object, **kwargs: object) -> object:
+        return self._make_queue()
+
+    def start_background_task(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], *args: object, **kwargs: object
+    ) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(target(*args, **kwargs), name="engine.io")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def acceptable(frame: str) -> bool:
+    """Whether engine.io may see this text frame: a control packet, or a message that holds a Socket.IO packet."""
+    if frame[:1] == "4":
+        return "0" <= frame[1:2] <= "6"
+    return frame in _CONTROL_FRAMES
+
+
+class Gate:
+    """The ASGI application."""
+
+    def __init__(self, engine: Engine, guard: Guard, counts: DoorCounts, peers: Peers) -> None:
+        self._engine = engine
+        self._guard = guard
+        self._counts = counts
+        self._peers = peers
+        self._posting: set[str] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        sid = query["sid"][0] if "sid" in query else None
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send, sid)
+            return
+        source = Source.of(scope)
+        send = self._with_cors(source, send)
+        if sid is not None or scope["method"] not in ("GET", "OPTIONS"):
+            # A handshake passes: it is refused where Socket.IO clients can read the reason.
+            try:
+                self._guard.check(source)
+            except Forbidden as error:
+                await respond(send, 403, error.payload())
+                return
+        if scope["method"] == "OPTIONS":
+            await respond(send, 204, None)
+        elif "j" in query:
+            await respond(send, 400, {"code": 3, "message": "JSONP is not served"})
+        elif scope["method"] == "POST":
+            await self._post(sid, receive, send)
+        elif scope["method"] == "GET":
+            await self._engine.handle_request(scope, receive, send)
+        else:
+            await respond(send, 405, {"code": 2, "message": "Bad handshake method"})
+
+    def _with_cors(self, source: Source, send: Send) -> Send:
+        if not self._guard.allows_origin(source):
+            return send
+        extra = [
+            (b"access-control-allow-origin", str(source.origin).encode("latin-1")),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+            (b"access-control-allow-headers", b"content-type"),
+            (b"vary", b"Origin"),
+        ]
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *extra]}
+            await send(message)
+
+        return sending
+
+    # Websocket
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send, sid: str | None) -> None:
+        known = self._engine.sockets.get(sid) if sid is not None else None
+        if sid is not None and known is None:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": "Session ID unknown"})
+            return
+        link = Link(send, sid or "")
+        scope[LINK_KEY] = link
+        if sid is not None:
+            self._peers.linked(sid, link)
+
+        async def gated() -> Message:
+            message = await receive()
+            if message["type"] != "websocket.receive" or self._passes(message, link):
+                return message
+            return {"type": "websocket.disconnect", "code": 1002}
+
+        try:
+            await self._engine.handle_request(scope, gated, send)
+        finally:
+            if known is not None and not known.upgraded:
+                # engine.io forgets this where a probe breaks off, and then holds all packets back for ever
+                known.upgrading = False
+                self._peers.linked(link.sid, None)
+
+    def _passes(self, message: Message, link: Link) -> bool:
+        data = message.get("bytes")
+        frame: str | bytes = data if data is not None else message["text"]
+        if len(frame) > self._peers.max_frame(link.sid):
+            self._peers.oversized(link.sid, len(frame))
+            return False
+        if isinstance(frame, str) and not acceptable(frame):
+            self._counts.malformed += 1
+            return False
+        return True
+
+    # Polling
+
+    async def _post(self, sid: str | None, receive: Receive, send: Send) -> None:
+        socket = self._engine.sockets.get(sid)
+        if sid is None or socket is None or socket.closed:
+            await respond(send, 400, {"code": 1, "message": "Session ID unknown"})
+            return
+        if not socket.connected or socket.upgraded or sid in self._posting:
+            await respond(send, 400, {"code": 3, "message": "Bad request"})
+            return
+        self._posting.add(sid)
+        try:
+            status = await self._take_post(sid, socket, receive)
+        finally:
+            self._posting.discard(sid)
+        if status == 200:
+            await respond(send, 200, "ok")
+        else:
+            await respond(send, status, {"code": 3, "message": "Bad request"})
+
+    async def _take_post(self, sid: str, socket: Any, receive: Receive) -> int:
+        limit = self._peers.max_frame(sid)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return 400
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                self._peers.oversized(sid, size)
+                return 413
+            parts.append(part)
+            if not message.get("more_body"):
+                break
+        try:
+            packets = [_decode(raw) for raw in b"".join(parts).decode().split(_SEPARATOR)]
+        except (UnicodeDecodeError, ValueError):
+            self._counts.malformed += 1
+            await socket.close(wait=False, abort=True, reason=self._engine.reason.TRANSPORT_ERROR)
+            return 400
+        for packet in packets:
+            if socket.closed:
+                return 400
+            try:
+                await socket.receive(packet)
+            except engine_errors.EngineIOError:
+                return 400
+        return 200
+
+
+def _decode(raw: str) -> Packet:
+    """:raises ValueError: it is no packet."""
+    if raw[:1] == "b":
+        try:
+            return Packet(MESSAGE, base64.b64decode(raw[1:], validate=True))
+        except binascii.Error as error:
+            raise ValueError(raw[:1]) from error
+    if not acceptable(raw):
+        raise ValueError(raw[:2])
+    return Packet(encoded_packet=raw)
+
+
+async def respond(send: Send, status: int, data: object) -> None:
+    body = b"" if data is None else data.encode() if isinstance(data, str) else json.dumps(data).encode()
+    kind = b"text/plain; charset=utf-8" if isinstance(data, str) else b"application/json"
+    headers = [(b"content-length", str(len(body)).encode()), (b"x-content-type-options", b"nosniff")]
+    if body:
+        headers.append((b"content-type", kind))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,50 @@
+"""One sentence to sound: the voice, then the audio filters, into a channel that the sender reads.
+
+    SpeechText -> TextToSpeech -> AudioFilter, ... -> Audio, ...      (word times go to the sentence's record)
+
+Synthesis never waits for the sender: how much may lie ready is bounded by the number of sentences that are made ahead
+and by their length, and a voice that holds a lock while it speaks must not be held up by a listener.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from greenroom.bindings.roles import AudioFilter, TextToSpeech
+from greenroom.pipeline.chain import closable, one, stacked, unstalled
+from greenroom.pipeline.channel import Channel
+from greenroom.pipeline.playback import SpokenSentence
+from greenroom.values import Audio, SpeechText, WordTime
+
+
+class Synthesis:
+    """One sentence on its way. ``first_ms``: the voice's own time to its first sound, once known."""
+
+    def __init__(self, sentence: SpokenSentence) -> None:
+        self.sentence = sentence
+        self.audio: Channel[Audio] = Channel()
+        self.started_at = 0.0
+        self.first_at = 0.0
+
+    async def run(self, voice: TextToSpeech[Any], filters: Sequence[AudioFilter[Any]], stall_s: float) -> None:
+        """:raises BindingFailed: if the voice goes silent for ``stall_s`` seconds or breaks."""
+        loop = asyncio.get_running_loop()
+        self.started_at = loop.time()
+        try:
+            async with stacked(self._speak(voice, stall_s), [item.apply for item in filters]) as stream:
+                async for audio in stream:
+                    if audio.pcm:
+                        self.first_at = self.first_at or loop.time()
+                        self.audio.send_nowait(audio)
+        finally:
+            self.audio.close()
+
+    async def _speak(self, voice: TextToSpeech[Any], stall_s: float) -> AsyncGenerator[Audio, None]:
+        spoken = voice.speak(one(SpeechText(self.sentence.speech)))
+        async with aclosing(closable(spoken)) as stream:
+            async for item in unstalled(stream, stall_s, "the voice"):
+                if isinstance(item, WordTime):
+                    self.sentence.words.append(item)
+                else:
+                    yield item

@@ -1,0 +1,364 @@
+"""A turn: a model's deltas become text chunks, sentences and sound, each as early as it can be.
+
+    deltas -> [read] -> thoughts out -> text filters -> [show] text_chunk -> sentences -> [voice] synthesis ahead
+                                                                                       -> [send] sentence, audio_chunk
+
+Four tasks of one group joined by channels; nothing waits for the whole of anything. Cancelling the task that awaits
+:meth:`Turn.run` cancels them all, closes the backend's stream, and what was heard by then is in :attr:`Turn.playback`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from greenroom.bindings.guard import guarded
+from greenroom.bindings.roles import AudioFilter, Effect, TextFilter, TextToSpeech, Unit
+from greenroom.errors import GreenroomError
+from greenroom.pipeline.chain import one, stacked, unstalled
+from greenroom.pipeline.channel import Channel
+from greenroom.pipeline.framing import cut
+from greenroom.pipeline.loudness import volumes
+from greenroom.pipeline.playback import Playback, SpokenSentence
+from greenroom.pipeline.sentences import Sentence, SentenceSplitter
+from greenroom.pipeline.synthesis import Synthesis
+from greenroom.pipeline.thoughts import ThoughtSplitter
+from greenroom.protocol import events
+from greenroom.values import ChunkType, TextChunk, TextDelta, ToolCall
+
+Deltas = AsyncGenerator[TextDelta | ToolCall, None]
+_WAITING_DELTAS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    sentences_ahead: int = 3
+    audio_lead_ms: int = 3000
+    """0 = no limit"""
+    first_clause: bool = True
+    show_thoughts: bool = False
+    chunk_ms: int = 100
+    stall_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnParts:
+    """The operations of one turn, a snapshot. ``voice`` is ``None`` for a turn without audio."""
+
+    voice: TextToSpeech[Any] | None = None
+    text_filters: Sequence[TextFilter[Any]] = ()
+    audio_filters: Sequence[AudioFilter[Any]] = ()
+    voice_id: str = "tts"
+    text_id: str = "t2t"
+
+
+@dataclass(slots=True)
+class _Line:
+    """A sentence on its way from the splitter to the sender."""
+
+    index: int
+    sentence: Sentence
+    spoken: SpokenSentence
+    extras: dict[str, Any]
+    synthesis: Synthesis | None = None
+    notes: asyncio.Task[dict[str, Any]] | None = None
+
+
+@dataclass(slots=True)
+class _Marks:
+    """Loop times of what happened first; 0 = not yet."""
+
+    started: float
+    first_delta: float = 0.0
+    first_text: float = 0.0
+    first_clause: float = 0.0
+    first_sound: float = 0.0
+    first_audio: float = 0.0
+    text_done: float = 0.0
+    synthesis_started: float = 0.0
+
+    def timing(self) -> dict[str, float]:
+        """Milliseconds from the turn's start; what did not happen is absent."""
+        named = {
+            "first_delta_ms": self.first_delta,
+            "first_text_ms": self.first_text,
+            "first_clause_ms": self.first_clause,
+            "first_audio_ms": self.first_audio,
+            "text_ms": self.text_done,
+        }
+        timing = {name: round((at - self.started) * 1000, 2) for name, at in named.items() if at}
+        if self.first_sound:
+            timing["voice_first_ms"] = round((self.first_sound - self.synthesis_started) * 1000, 2)
+        return timing
+
+
+@dataclass(slots=True)
+class Turn:
+    """:param emit: takes each event, at once. :param on_text: awaited with the whole text before ``text_generated``.
+    :param on_sentence: told after each sentence of which everything has been sent.
+    :param started: loop time from which the timing counts."""
+
+    job_id: str
+    emit: Callable[[events.Event], Any]
+    parts: TurnParts
+    settings: TurnSettings
+    on_text: Callable[[str], Awaitable[None]]
+    on_sentence: Callable[[], None]
+    started: float
+    finished: bool = field(init=False, default=False)
+    """everything was shown, and sent as sound"""
+    playback: Playback = field(init=False)
+    failure: GreenroomError | None = field(init=False, default=None)
+    _stopped: bool = field(init=False, default=False)
+    _text: list[str] = field(init=False, default_factory=list)
+    _marks: _Marks = field(init=False)
+    _splitter: SentenceSplitter = field(init=False)
+    _extras: dict[str, Any] = field(init=False, default_factory=dict)
+    _lines: Channel[_Line] = field(init=False)
+
+    def __post_init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.playback = Playback(loop.time, audible=self.parts.voice is not None)
+        self._marks = _Marks(self.started)
+        self._splitter = SentenceSplitter(first_clause=self.settings.first_clause)
+        self._lines = Channel()
+
+    @property
+    def text(self) -> str:
+        """What has been shown so far."""
+        return "".join(self._text)
+
+    def timing(self) -> dict[str, float]:
+        timing = self._marks.timing()
+        timing["audio_ms"] = round(self.playback.sent_ms, 1)
+        return timing
+
+    def stop(self) -> None:
+        """From now on nothing is sent, whatever the tasks still do."""
+        self._stopped = True
+
+    async def run(self, deltas: Deltas) -> None:
+        """:raises GreenroomError: when a backend failed; a failed model's words so far are shown and spoken first."""
+        arrived: Channel[TextChunk] = Channel(_WAITING_DELTAS)
+        ready: Channel[_Line] = Channel()
+        ahead = asyncio.Semaphore(self.settings.sentences_ahead + 1)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(deltas, arrived), name=f"read {self.job_id}")
+                group.create_task(self._show(arrived), name=f"show {self.job_id}")
+                group.create_task(self._voice(ready, ahead, group), name=f"voice {self.job_id}")
+                group.create_task(self._send(ready, ahead), name=f"send {self.job_id}")
+        except BaseExceptionGroup as failed:
+            raise _first_of(failed) from None
+        self.finished = True
+        if self.failure is not None:
+            raise self.failure
+
+    def _emit(self, event: events.Event) -> None:
+        if not self._stopped:
+            self.emit(event)
+
+    # read
+
+    async def _read(self, deltas: Deltas, arrived: Channel[TextChunk]) -> None:
+        thoughts = ThoughtSplitter()
+        loop = asyncio.get_running_loop()
+        try:
+            with guarded(self.parts.text_id):
+                async with aclosing(deltas):
+                    async for delta in unstalled(deltas, self.settings.stall_s, self.parts.text_id):
+                        self._marks.first_delta = self._marks.first_delta or loop.time()
+                        if isinstance(delta, ToolCall):
+                            self._emit(
+                                events.ToolCalled(job_id=self.job_id, tool=delta.name, arguments=delta.arguments)
+                            )
+                        else:
+                            for piece in (delta,) if delta.thought else thoughts.feed(delta.text):
+                                await self._arrive(piece, arrived)
+                for piece in thoughts.finish():
+                    await self._arrive(piece, arrived)
+        except GreenroomError as failure:
+            self.failure = failure
+        finally:
+            arrived.close()
+
+    async def _arrive(self, piece: TextDelta, arrived: Channel[TextChunk]) -> None:
+        if not piece.text:
+            return
+        if not piece.thought:
+            await arrived.send(TextChunk(piece.text))
+        elif self.settings.show_thoughts:
+            self._emit(events.TextChunk(job_id=self.job_id, chunk=piece.text, type=ChunkType.INFO))
+
+    # show
+
+    async def _show(self, arrived: Channel[TextChunk]) -> None:
+        filters = [item for item in self.parts.text_filters if item.effect is not Effect.ANNOTATE]
+        stages: list[Callable[[AsyncIterator[TextChunk]], AsyncIterator[TextChunk]]] = []
+        by_sentence = False
+        for item in filters:
+            if item.unit is Unit.SENTENCE and not by_sentence:
+                stages.append(_by_sentence)
+                by_sentence = True
+            stages.append(item.apply)
+        try:
+            with guarded("a text filter"):
+                async with stacked(_merged(arrived), stages) as stream:
+                    async for chunk in stream:
+                        self._shown(chunk)
+            for sentence in self._splitter.finish():
+                self._completed(sentence)
+            self._marks.text_done = asyncio.get_running_loop().time()
+            text = self.text
+            if not self._stopped:
+                await self.on_text(text)
+            if text or self.failure is None:
+                self._emit(events.TextGenerated(job_id=self.job_id, text=text))
+        finally:
+            self._lines.close()
+
+    def _shown(self, chunk: TextChunk) -> None:
+        self._extras.update(chunk.extras)
+        if not chunk.text or self._stopped:
+            return
+        self._marks.first_text = self._marks.first_text or asyncio.get_running_loop().time()
+        self.emit(events.TextChunk(job_id=self.job_id, chunk=chunk.text, index=len(self.playback.sentences)))
+        self._text.append(chunk.text)
+        self.playback.shown += chunk.text
+        for sentence in self._splitter.feed(chunk.text):
+            self._completed(sentence)
+
+    def _completed(self, sentence: Sentence) -> None:
+        self._marks.first_clause = self._marks.first_clause or asyncio.get_running_loop().time()
+        spoken = SpokenSentence(sentence.text, sentence.speech)
+        self.playback.sentences.append(spoken)
+        self.playback.shown = self.playback.shown[len(sentence.text) :]
+        extras, self._extras = self._extras, {}
+        self._lines.send_nowait(_Line(len(self.playback.sentences) - 1, sentence, spoken, extras))
+
+    # voice
+
+    async def _voice(self, ready: Channel[_Line], ahead: asyncio.Semaphore, group: asyncio.TaskGroup) -> None:
+        annotators = [item for item in self.parts.text_filters if item.effect is Effect.ANNOTATE]
+        voice = self.parts.voice
+        try:
+            async for line in self._lines:
+                if annotators:
+                    line.notes = group.create_task(_annotations(annotators, line.sentence.text))
+                if voice is not None and line.sentence.speech:
+                    await ahead.acquire()
+                    line.synthesis = Synthesis(line.spoken)
+                    group.create_task(self._synthesise(line.synthesis, voice))
+                ready.send_nowait(line)
+        finally:
+            ready.close()
+
+    async def _synthesise(self, synthesis: Synthesis, voice: TextToSpeech[Any]) -> None:
+        with guarded(self.parts.voice_id):
+            await synthesis.run(voice, self.parts.audio_filters, self.settings.stall_s)
+
+    # send
+
+    async def _send(self, ready: Channel[_Line], ahead: asyncio.Semaphore) -> None:
+        async for line in ready:
+            if line.notes is not None:
+                line.extras.update(await line.notes)
+            self._emit(
+                events.Sentence(
+                    job_id=self.job_id,
+                    index=line.index,
+                    text=line.sentence.text,
+                    speech=line.sentence.speech,
+                    extras=line.extras,
+                )
+            )
+            if line.synthesis is not None:
+                await self._send_audio(line.index, line.synthesis)
+                ahead.release()
+            line.spoken.whole = True
+            self.on_sentence()
+
+    async def _send_audio(self, index: int, synthesis: Synthesis) -> None:
+        part = 0
+        ended = False
+        audio = None
+        while pieces := await synthesis.audio.take():
+            chunks = cut(pieces, self.settings.chunk_ms)
+            for number, audio in enumerate(chunks, 1):
+                await self._pace()
+                if not self._marks.first_audio:
+                    self._marks.first_audio = asyncio.get_running_loop().time()
+                    self._marks.first_sound = synthesis.first_at
+                    self._marks.synthesis_started = synthesis.started_at
+                ended = number == len(chunks) and synthesis.audio.ended
+                self._send_chunk(index, part, audio.pcm, audio, last=ended)
+                part += 1
+        if audio is not None and not ended:
+            self._send_chunk(index, part, b"", audio, last=True)
+
+    def _send_chunk(self, index: int, part: int, pcm: bytes, like: Any, *, last: bool) -> None:
+        if self._stopped:
+            return
+        duration_ms = 1000 * len(pcm) / (like.frame_bytes * like.sample_rate)
+        event = events.AudioChunk(
+            job_id=self.job_id,
+            index=index,
+            part=part,
+            audio=pcm,
+            sr=like.sample_rate,
+            sw=like.sample_width,
+            ch=like.channels,
+            t_ms=round(self.playback.sent_ms, 2),
+            duration_ms=round(duration_ms, 2),
+            volumes=volumes(pcm, like.sample_rate, like.sample_width, like.channels),
+            last=last,
+        )
+        self.playback.sent(index, duration_ms)
+        self.emit(event)
+
+    async def _pace(self) -> None:
+        if self.settings.audio_lead_ms <= 0:
+            return
+        early_ms = self.playback.lead_ms() - self.settings.audio_lead_ms
+        if early_ms > 0:
+            await asyncio.sleep(early_ms / 1000)
+
+
+async def _merged(arrived: Channel[TextChunk]) -> AsyncGenerator[TextChunk, None]:
+    """All deltas that wait leave as one: under load text is merged before it is queued."""
+    while chunks := await arrived.take():
+        yield chunks[0] if len(chunks) == 1 else TextChunk("".join(chunk.text for chunk in chunks))
+
+
+async def _by_sentence(text: AsyncIterator[TextChunk]) -> AsyncGenerator[TextChunk, None]:
+    """Whole sentences for filters that judge them; extras go with the sentence in which they came."""
+    splitter = SentenceSplitter(first_clause=False)
+    extras: dict[str, Any] = {}
+    async for chunk in text:
+        extras.update(chunk.extras)
+        for sentence in splitter.feed(chunk.text):
+            yield TextChunk(sentence.text, extras)
+            extras = {}
+    for sentence in splitter.finish():
+        yield TextChunk(sentence.text, extras)
+        extras = {}
+
+
+async def _annotations(annotators: Sequence[TextFilter[Any]], text: str) -> dict[str, Any]:
+    """What the annotators say of one sentence; their text is not used."""
+    notes: dict[str, Any] = {}
+    for annotator in annotators:
+        with guarded("a text filter"):
+            async with stacked(one(TextChunk(text, dict(notes))), [annotator.apply]) as stream:
+                async for chunk in stream:
+                    notes.update(chunk.extras)
+    return notes
+
+
+def _first_of(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to report of a group: one of ours if there is any."""
+    flat: list[BaseException] = []
+    for error in failed.exceptions:
+        flat.append(_first_of(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((error for error in flat if isinstance(error, GreenroomError)), flat[0])

@@ -1,0 +1,23 @@
+"""What only the owner may set over the wire: URLs, paths and commands, as a binding's options mark them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from greenroom.bindings.roles import AnyOperation
+from greenroom.errors import Forbidden
+from greenroom.values import Access
+
+
+def check_options(operation: type[AnyOperation], options: Mapping[str, Any], access: Access, binding_id: str) -> None:
+    """:raises Forbidden: naming the options that need the owner."""
+    if access >= Access.OWNER:
+        return
+    guarded = [
+        name
+        for name, field in operation.Options.model_fields.items()
+        if name in options
+        and isinstance(field.json_schema_extra, dict)
+        and field.json_schema_extra.get("access") == "owner"
+    ]
+    if guarded:
+        raise Forbidden(f"{binding_id}: only the owner may set {', '.join(guarded)}", details={"fields": guarded})

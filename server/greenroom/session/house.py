@@ -1,0 +1,28 @@
+"""What all sessions of one server share; built and passed on by the composition root."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenroom.bindings.discovery import BindingShelf
+from greenroom.bindings.engines import Engines
+from greenroom.metrics import Metrics
+from greenroom.personalities.shelf import PersonalityShelf
+from greenroom.session.settings import CurrentConfig
+from greenroom.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    config: CurrentConfig
+    store: Store
+    bindings: BindingShelf
+    engines: Engines
+    personalities: PersonalityShelf
+    metrics: Metrics
+    prompts: Path
+    """folder of prompt files: ``instructions/``, ``characters/``, ``scenes/``"""
+
+    def binding_defaults(self, binding_id: str) -> Mapping[str, Any]:
+        return self.config.value.bindings.get(binding_id, {})

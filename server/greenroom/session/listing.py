@@ -1,0 +1,196 @@
+"""The desk for questions that change nothing: what there is, what is chosen, what was said."""
+
+from typing import Any
+
+from greenroom.bindings.discovery import FoundBinding
+from greenroom.bindings.guard import guarded
+from greenroom.bindings.roles import Embedding, TextToText
+from greenroom.errors import BadRequest, GreenroomError, Unavailable
+from greenroom.protocol.commands import (
+    ConfigGet,
+    Detokenize,
+    Embed,
+    HistoryGet,
+    ListActivePersonalities,
+    ListAvailableBindings,
+    ListAvailableModels,
+    ListAvailablePersonalities,
+    ListAvailablePersonalitiesCategories,
+    ListAvailablePersonalitiesLanguages,
+    ListAvailablePersonalitiesNames,
+    ListOperations,
+    SessionState,
+    Tokenize,
+)
+from greenroom.session.handle import Caller, Reply
+from greenroom.session.models import model_info, models_of
+from greenroom.session.operations import operation_as
+from greenroom.session.session import Session
+from greenroom.store.records import LineRecord
+from greenroom.values import Role
+
+
+class ListingDesk:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._house = session.house
+        session.handle(ListAvailableBindings, self._bindings)
+        session.handle(ListAvailableModels, self._models)
+        session.handle(ListAvailablePersonalities, self._personalities)
+        session.handle(ListAvailablePersonalitiesLanguages, self._languages)
+        session.handle(ListAvailablePersonalitiesCategories, self._categories)
+        session.handle(ListAvailablePersonalitiesNames, self._names)
+        session.handle(ListActivePersonalities, self._active)
+        session.handle(ListOperations, self._operations)
+        session.handle(SessionState, self._state)
+        session.handle(HistoryGet, self._history)
+        session.handle(ConfigGet, self._config)
+        session.handle(Tokenize, self._tokenize)
+        session.handle(Detokenize, self._detokenize)
+        session.handle(Embed, self._embed)
+
+    async def _bindings(self, command: ListAvailableBindings, caller: Caller) -> Reply:
+        return {"success": True, "bindings": [describe(found) for found in self._house.bindings.all().values()]}
+
+    async def _models(self, command: ListAvailableModels, caller: Caller) -> Reply:
+        spec = self._session.operations.spec(Role.T2T)
+        binding_id = command.binding or (spec.id if spec else None)
+        if binding_id is None:
+            raise Unavailable("No binding selected", kind="operation_unloaded")
+        found = self._house.bindings.get(binding_id)
+        options = {
+            **self._house.binding_defaults(binding_id),
+            **(spec.options if spec and spec.id == binding_id else {}),
+        }
+        known = await models_of(self._house, found, options)
+        entries = [model_info(self._house, found, entry) for entry in found.model_entries]
+        titles = {entry["title"] for entry in entries}
+        entries += [
+            {
+                **model_info(self._house, found, {"filename": model.name, "description": model.description}),
+                "isInstalled": model.installed,
+                "filesize": model.size_bytes,
+            }
+            for model in known
+            if model.name not in titles
+        ]
+        return {"success": True, "available_models": entries}
+
+    async def _personalities(self, command: ListAvailablePersonalities, caller: Caller) -> Reply:
+        return {"success": True, "personalities": self._house.personalities.listing()}
+
+    async def _languages(self, command: ListAvailablePersonalitiesLanguages, caller: Caller) -> Reply:
+        return {"success": True, "available_personalities_languages": list(self._house.personalities.languages())}
+
+    async def _categories(self, command: ListAvailablePersonalitiesCategories, caller: Caller) -> Reply:
+        shelf = self._house.personalities
+        languages = [command.language] if command.language else list(shelf.languages())
+        found = {name: None for language in languages for name in shelf.categories(language)}
+        return {"success": True, "available_personalities_categories": list(found)}
+
+    async def _names(self, command: ListAvailablePersonalitiesNames, caller: Caller) -> Reply:
+        shelf = self._house.personalities
+        languages = [command.language] if command.language else list(shelf.languages())
+        found: dict[str, None] = {}
+        for language in languages:
+            if command.language or command.category in shelf.categories(language):
+                found.update(dict.fromkeys(shelf.names(language, command.category)))
+        return {"success": True, "list_available_personalities_names": list(found)}
+
+    async def _active(self, command: ListActivePersonalities, caller: Caller) -> Reply:
+        names = []
+        for name in self._session.personalities:
+            try:
+                names.append(self._session.personality(name).name)
+            except GreenroomError:
+                names.append(name)
+        return {
+            "success": True,
+            "personalities": names,
+            "ids": list(self._session.personalities),
+            "active": self._session.active,
+        }
+
+    async def _operations(self, command: ListOperations, caller: Caller) -> Reply:
+        return {
+            "success": True,
+            "operations": self._session.operations.ids(),
+            "options": self._session.operations.listing(),
+        }
+
+    async def _state(self, command: SessionState, caller: Caller) -> Reply:
+        return {"success": True, **await self._session.state()}
+
+    async def _history(self, command: HistoryGet, caller: Caller) -> Reply:
+        lines = await self._house.store.lines(self._session.name, command.limit, command.before)
+        return {"success": True, "lines": [self._line(line) for line in lines]}
+
+    def _line(self, line: LineRecord) -> dict[str, Any]:
+        wire: dict[str, Any] = {
+            "line_id": line.line_id,
+            "kind": line.kind,
+            "timestamp": line.timestamp,
+            "content": line.content,
+            "line": self._session.context.script_line(line),
+        }
+        if line.user:
+            wire["user"] = line.user
+        return wire
+
+    async def _config(self, command: ConfigGet, caller: Caller) -> Reply:
+        return {"success": True, "config": self._house.config.public()}
+
+    async def _tokenize(self, command: Tokenize, caller: Caller) -> Reply:
+        loaded = await self._session.operations.hold(Role.T2T)
+        try:
+            with guarded(loaded.binding_id):
+                tokens = await operation_as(TextToText, loaded).tokenize(command.prompt)
+        finally:
+            await loaded.release()
+        return {"success": True, "tokens": tokens}
+
+    async def _detokenize(self, command: Detokenize, caller: Caller) -> Reply:
+        loaded = await self._session.operations.hold(Role.T2T)
+        try:
+            with guarded(loaded.binding_id):
+                text = await operation_as(TextToText, loaded).detokenize(command.prompt)
+        finally:
+            await loaded.release()
+        return {"success": True, "text": text}
+
+    async def _embed(self, command: Embed, caller: Caller) -> Reply:
+        loaded = await self._session.operations.hold(Role.EMBEDDING)
+        try:
+            with guarded(loaded.binding_id):
+                vectors = await operation_as(Embedding, loaded).embed([command.prompt])
+        finally:
+            await loaded.release()
+        if len(vectors) != 1:
+            raise BadRequest(f"{loaded.binding_id} gave {len(vectors)} vectors for one text")
+        return {"success": True, "text": [float(number) for number in vectors[0]]}
+
+
+def describe(found: FoundBinding) -> dict[str, Any]:
+    """A binding as ``bindings_list`` shows it; one that does not load is listed with its error."""
+    entry: dict[str, Any] = {
+        "name": found.id,
+        "card": found.card.model_dump(mode="json"),
+        "models": found.model_entries,
+        "status": found.status,
+        "roles": [str(role) for role in found.card.roles],
+        "options_schema": {},
+    }
+    problem = found.problem
+    if found.status in ("ready", "missing_packages"):
+        try:
+            operations = found.load().operations
+            entry["roles"] = [str(role) for role in operations]
+            entry["options_schema"] = {
+                str(role): operation.Options.model_json_schema() for role, operation in operations.items()
+            }
+        except GreenroomError as error:
+            entry["status"] = "broken"
+            problem = error.message
+    if problem:
+        entry["error"] = problem
+    return entry

@@ -1,0 +1,238 @@
+"""The desk for operations: loading, unloading, configuring and using them, as jobs in jaison's shape."""
+
+import base64
+import binascii
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from greenroom.bindings.engines import LoadedOperation
+from greenroom.bindings.guard import guarded
+from greenroom.bindings.roles import (
+    AudioFilter,
+    Embedding,
+    SpeechToText,
+    TextFilter,
+    TextToSpeech,
+    TextToText,
+)
+from greenroom.errors import BadRequest, NotFound, TooLarge
+from greenroom.pipeline.chain import closable, one, stacked
+from greenroom.protocol import events
+from greenroom.protocol.commands import (
+    OperationConfigure,
+    OperationLoad,
+    OperationReloadFromConfig,
+    OperationUnload,
+    OperationUse,
+)
+from greenroom.protocol.fields import MAX_AUDIO_BYTES
+from greenroom.session.access import check_options
+from greenroom.session.handle import Caller, Reply
+from greenroom.session.jobs import Job
+from greenroom.session.operations import OperationSpec, operation_as, release_all
+from greenroom.session.session import Session
+from greenroom.session.state import Choices
+from greenroom.values import Audio, Message, Prompt, Role, SpeechText, TextChunk, TextDelta, ToolCall
+
+_OPERATIONS = frozenset({"operations"})
+
+
+class OperationDesk:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        session.handle(OperationLoad, self._load)
+        session.handle(OperationUnload, self._unload)
+        session.handle(OperationConfigure, self._configure)
+        session.handle(OperationReloadFromConfig, self._reload)
+        session.handle(OperationUse, self._use)
+
+    async def _load(self, command: OperationLoad, caller: Caller) -> Reply:
+        async def work(job: Job) -> None:
+            for item in command.ops:
+                found = self._session.house.bindings.get(item.id)
+                options = dict(item.config or {})
+                check_options(found.operation(item.role), options, caller.access, item.id)
+                await self._session.operations.load(OperationSpec(item.role, item.id, options))
+                await self._changed(caller)
+                self._progress(job, {"role": str(item.role), "id": item.id, "loose_key": item.loose_key})
+
+        return await self._submit(command, caller, work)
+
+    async def _unload(self, command: OperationUnload, caller: Caller) -> Reply:
+        async def work(job: Job) -> None:
+            for item in command.ops:
+                spec = await self._session.operations.unload(item.role, item.id)
+                await self._changed(caller)
+                self._progress(job, {"role": str(item.role), "id": spec.id})
+
+        return await self._submit(command, caller, work)
+
+    async def _configure(self, command: OperationConfigure, caller: Caller) -> Reply:
+        async def work(job: Job) -> None:
+            for item in command.ops:
+                settings = item.settings()
+                spec = self._session.operations.spec(item.role)
+                binding_id = item.id or (spec.id if spec else None)
+                if binding_id is None:
+                    raise NotFound(f"No operation of type {item.role.name} loaded", kind="operation_unloaded")
+                operation = self._session.house.bindings.get(binding_id).operation(item.role)
+                check_options(operation, settings, caller.access, binding_id)
+                await self._session.operations.configure(item.role, item.id, settings)
+                await self._changed(caller)
+                self._progress(job, {"role": str(item.role), "id": binding_id, **settings})
+
+        return await self._submit(command, caller, work)
+
+    async def _reload(self, command: OperationReloadFromConfig, caller: Caller) -> Reply:
+        async def work(job: Job) -> None:
+            wanted = Choices.from_config(self._session.house.config.value).operations
+            try:
+                await self._session.operations.replace_all(wanted)
+            finally:
+                await self._changed(caller)
+
+        return await self._submit(command, caller, work)
+
+    async def _submit(self, command: Any, caller: Caller, work: Any) -> Reply:
+        job = Job(command.event, command.args(), work, writes=_OPERATIONS)
+        return await self._session.jobs.submit(job, command.command_id or "", caller.accept)
+
+    async def _changed(self, caller: Caller) -> None:
+        await self._session.changed(caller, operations=self._session.operations.ids())
+
+    def _progress(self, job: Job, result: Mapping[str, Any]) -> None:
+        self._session.emit(events.JobProgress(job_id=job.job_id, result=result))
+
+    # use
+
+    async def _use(self, command: OperationUse, caller: Caller) -> Reply:
+        async def work(job: Job) -> None:
+            held = await self._held(command.role, command.id)
+            try:
+                with guarded(held[0].binding_id if held else str(command.role)):
+                    async with aclosing(_used(command.role, held, command.payload)) as results:
+                        async for result in results:
+                            self._progress(job, result)
+            finally:
+                await release_all(held)
+
+        args = {key: value for key, value in command.args().items() if key != "payload"}
+        job = Job("operation_use", args, work)
+        return await self._session.jobs.submit(job, command.command_id or "", caller.accept)
+
+    async def _held(self, role: Role, operation_id: str | None) -> list[LoadedOperation]:
+        """What is loaded; an operation that is not is loaded for this one use."""
+        operations = self._session.operations
+        try:
+            if role.is_filter:
+                return await operations.hold_filters(role, operation_id)
+            spec = operations.spec(role)
+            if operation_id is None or (spec is not None and spec.id == operation_id):
+                return [await operations.hold(role)]
+        except NotFound:
+            if operation_id is None:
+                raise
+        assert operation_id is not None  # noqa: S101 -- both branches above return or raise without one
+        return [await operations.hold_unlisted(role, operation_id)]
+
+
+async def _used(
+    role: Role, held: list[LoadedOperation], payload: Mapping[str, Any]
+) -> AsyncGenerator[dict[str, Any], None]:
+    """One input through one operation, or through the chain of a filter role."""
+    match role:
+        case Role.T2T | Role.MCP:
+            generated = operation_as(TextToText, held[0]).generate(_prompt(payload))
+            async with aclosing(closable(generated)) as deltas:
+                async for delta in deltas:
+                    if isinstance(delta, ToolCall):
+                        yield {"tool": delta.name, "arguments": dict(delta.arguments)}
+                    elif isinstance(delta, TextDelta) and not delta.thought:
+                        yield {"content": delta.text}
+        case Role.STT:
+            heard = operation_as(SpeechToText, held[0]).transcribe(one(_audio(payload)), str(payload.get("prompt", "")))
+            async with aclosing(closable(heard)) as transcripts:
+                async for transcript in transcripts:
+                    if transcript.final:
+                        yield {"transcription": transcript.text}
+        case Role.TTS:
+            spoken = operation_as(TextToSpeech, held[0]).speak(one(SpeechText(_content(payload))))
+            async with aclosing(closable(spoken)) as sounds:
+                async for sound in sounds:
+                    if isinstance(sound, Audio):
+                        yield _wire(sound)
+        case Role.FILTER_TEXT:
+            filters = [operation_as(TextFilter, loaded).apply for loaded in held]
+            async with stacked(one(TextChunk(_content(payload))), filters) as chunks:
+                async for chunk in chunks:
+                    yield {**chunk.extras, "content": chunk.text}
+        case Role.FILTER_AUDIO:
+            sound_filters = [operation_as(AudioFilter, loaded).apply for loaded in held]
+            async with stacked(one(_audio(payload)), sound_filters) as filtered:
+                async for audio in filtered:
+                    yield _wire(audio)
+        case Role.EMBEDDING:
+            vectors = await operation_as(Embedding, held[0]).embed([_content(payload)])
+            yield {"embedding": base64.b64encode(vectors[0].astype("<f4").tobytes()).decode()}
+
+
+def _wire(audio: Audio) -> dict[str, Any]:
+    return {"audio_bytes": audio.pcm, "sr": audio.sample_rate, "sw": audio.sample_width, "ch": audio.channels}
+
+
+def _content(payload: Mapping[str, Any]) -> str:
+    content = payload.get("content")
+    if not isinstance(content, str) or not content:
+        raise BadRequest("operation_use: payload.content: wanted a text that is not empty")
+    return content
+
+
+def _audio(payload: Mapping[str, Any]) -> Audio:
+    raw = payload.get("audio_bytes")
+    try:
+        pcm = base64.b64decode(raw, validate=True) if isinstance(raw, str) else raw
+    except (binascii.Error, ValueError):
+        pcm = None
+    if not isinstance(pcm, bytes) or not pcm:
+        raise BadRequest("operation_use: payload.audio_bytes: wanted binary data or base64 text that is not empty")
+    if len(pcm) > MAX_AUDIO_BYTES:
+        raise TooLarge(f"operation_use: payload.audio_bytes: at most {MAX_AUDIO_BYTES} bytes are taken")
+    numbers = []
+    for name, low, high in (("sr", 4000, 384_000), ("sw", 1, 4), ("ch", 1, 8)):
+        value = payload.get(name)
+        if not isinstance(value, int) or not low <= value <= high:
+            raise BadRequest(f"operation_use: payload.{name}: wanted a whole number from {low} to {high}")
+        numbers.append(value)
+    return Audio(pcm, *numbers)
+
+
+_KINDS = ("raw", "request", "chat", "tool", "custom")
+
+
+def _prompt(payload: Mapping[str, Any]) -> Prompt:
+    """``instruction_prompt`` and ``messages`` in jaison's forms (raw, request, chat, tool, custom)."""
+    system = payload.get("instruction_prompt", "")
+    given = payload.get("messages", [])
+    if not isinstance(system, str) or not isinstance(given, list):
+        raise BadRequest("operation_use: payload: wanted instruction_prompt (text) and messages (a list)")
+    messages = []
+    for index, item in enumerate(given):
+        if not isinstance(item, dict) or item.get("type") not in _KINDS or not isinstance(item.get("message"), str):
+            raise BadRequest(f"operation_use: payload.messages.{index}: wanted type ({', '.join(_KINDS)}) and message")
+        messages.append(Message("user", _script_form(item)))
+    return Prompt(system=system, messages=tuple(messages))
+
+
+def _script_form(item: Mapping[str, Any]) -> str:
+    text = str(item["message"])
+    match item["type"]:
+        case "chat":
+            return f"[{item.get('user', 'user')}]: {text}"
+        case "request":
+            return f"[REQUEST]: {text}"
+        case "tool":
+            return f"[MCP#{item.get('tool', 'tool')}]: {text}"
+        case "custom":
+            return f"[CONTEXT#{item.get('id', 'context')}]: {text}"
+    return text

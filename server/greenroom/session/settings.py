@@ -1,0 +1,56 @@
+"""The configuration in force: one for the server, replaced as a whole when it changes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from greenroom.config.access import changes_need_owner, public_config
+from greenroom.config.load import LoadedConfig
+from greenroom.config.merge import Merged, merge
+from greenroom.config.named import NamedConfigs
+from greenroom.config.schema import Config
+from greenroom.errors import Forbidden
+from greenroom.values import Access
+
+
+class CurrentConfig:
+    def __init__(self, loaded: LoadedConfig, named: NamedConfigs, name: str = "") -> None:
+        self._loaded = loaded
+        self._named = named
+        self.name = name
+        """the configuration that was loaded by name; empty: the one that the server started with"""
+
+    @property
+    def value(self) -> Config:
+        return self._loaded.config
+
+    def public(self) -> dict[str, Any]:
+        return {**public_config(self.value), "current_config": self.name or "config"}
+
+    def names(self) -> list[str]:
+        return self._named.names()
+
+    def update(self, changes: Mapping[str, Any], access: Access) -> Merged:
+        """All of it or nothing. :raises ConfigError: bad key or value. :raises Forbidden: the owner's keys."""
+        merged = merge(self.value, changes)
+        if access < Access.OWNER:
+            _refuse(changes_need_owner(changes, self.value))
+        self._loaded = replace(self._loaded, config=merged.config)
+        return merged
+
+    async def load(self, name: str, access: Access) -> tuple[str, ...]:
+        """Take a configuration from ``configs/``; returns its warnings. What listens stays as it is until a restart."""
+        loaded = self._named.load(name)
+        if access < Access.OWNER:
+            _refuse(changes_need_owner(loaded.config.model_dump(mode="json"), self.value))
+        self._loaded, self.name = loaded, name
+        return loaded.warnings
+
+    async def save(self, name: str) -> None:
+        self._loaded = self._named.save(name, self._loaded, self.value)
+        self.name = name
+
+
+def _refuse(keys: list[str]) -> None:
+    if keys:
+        raise Forbidden(f"only the owner may change {', '.join(keys)}", details={"fields": keys})

@@ -1,0 +1,331 @@
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greenroom.config import Config, ConfigError, LoadedConfig, NamedConfigs, load_config, merge, save_config
+from greenroom.config.keys import differences
+from greenroom.config.load import file_values
+from greenroom.config.reference import shipped_config
+from greenroom.config.save import render, write_atomically
+from greenroom.config.validation import validated
+from greenroom.errors import BadRequest, Conflict, NotFound, Unavailable
+
+COMMENTED = """\
+# mine
+user_name: 'Ann'   # that is me
+
+server:
+    # the usual
+    port: 0x1F90      # eight thousand and eighty
+    tokens:
+    -   name: overlay   # OBS
+        env: OVERLAY
+    # the other one
+    -   {name: bot, env: "BOT"}
+operations:
+# speaks
+-   role: tts
+    id: espeak
+    voice: "en-gb"     # British
+# thinks
+-   role: t2t
+    id: eliza
+personalities: [a/b/c,   d/e/f]
+"""
+
+
+def saved(
+    folder: Path, text: str, update: dict[str, Any], env: dict[str, str] | None = None
+) -> tuple[str, LoadedConfig]:
+    path = folder / "config.yaml"
+    path.write_bytes(text.encode())
+    loaded = load_config(path, env or {}, {})
+    after = save_config(loaded, merge(loaded.config, update).config)
+    written = path.read_bytes().decode()
+    assert after.source_text == written
+    assert load_config(path, {}, {}).config == after.file_config
+    assert [entry.name for entry in folder.iterdir()] == ["config.yaml"]
+    return written, after
+
+
+def changed_lines(before: str, after: str) -> list[str]:
+    old = before.splitlines()
+    return [line for line in after.splitlines() if line not in old]
+
+
+def test_only_what_changed_is_written(tmp_path: Path) -> None:
+    written, _ = saved(tmp_path, COMMENTED, {"user_name": "Bob", "turn": {"chunk_ms": 50}})
+    assert changed_lines(COMMENTED, written) == [
+        "user_name: 'Bob'   # that is me",
+        "personalities: [a/b/c, d/e/f]",
+        "turn:",
+        "    chunk_ms: 50",
+    ]
+
+
+def test_nothing_changed_nothing_written(tmp_path: Path) -> None:
+    assert saved(tmp_path, COMMENTED, {"user_name": "Ann"})[0] == COMMENTED
+
+
+def test_every_comment_of_a_list_stays_with_its_entry(tmp_path: Path) -> None:
+    update = {
+        "operations": [{"role": "t2t", "id": "eliza", "model": "m"}, {"role": "stt", "id": "pocketsphinx"}],
+        "server": {"tokens": [{"name": "bot", "env": "BOT", "role": "owner"}]},
+    }
+    written, after = saved(tmp_path, COMMENTED, update)
+    assert written.splitlines()[3:] == [
+        "server:",
+        "    # the usual",
+        "    port: 0x1F90      # eight thousand and eighty",
+        "    tokens:",
+        '    -   {name: bot, env: "BOT", role: owner, sessions: []}',
+        "operations:",
+        "# thinks",
+        "-   role: t2t",
+        "    id: eliza",
+        "    model: m",
+        "-   role: stt",
+        "    id: pocketsphinx",
+        "personalities: [a/b/c, d/e/f]",
+    ]
+    assert [entry.id for entry in after.config.operations] == ["eliza", "pocketsphinx"]
+
+
+def test_the_shipped_file_keeps_all_its_comments(tmp_path: Path) -> None:
+    text = shipped_config()
+    update = {"server": {"port": 9700}, "generation": {"seed": 5}, "user_name": "yes", "personalities": ["a/b/c"]}
+    written, _ = saved(tmp_path, text, update)
+    assert changed_lines(text, written) == [
+        'user_name: "yes"',
+        "personalities: [a/b/c]",
+        "  port: 9700",
+        "  seed: 5",
+    ]
+    comments = [line for line in text.splitlines() if line.strip().startswith("#")]
+    assert [line for line in written.splitlines() if line.strip().startswith("#")] == comments
+
+
+def test_windows_line_ends_stay(tmp_path: Path) -> None:
+    text = COMMENTED.replace("\n", "\r\n")
+    written, _ = saved(tmp_path, text, {"turn": {"chunk_ms": 50}})
+    assert written.count("\n") == written.count("\r\n") > 10
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment", "---\n# only a comment\n"])
+def test_files_without_a_key(tmp_path: Path, text: str) -> None:
+    written, after = saved(tmp_path, text, {"server": {"port": 5}, "bindings": {"a": {"x": [1, {"y": None}]}}})
+    assert ("# only a comment" in written) is ("#" in text)
+    assert after.config.server.port == 5
+
+
+def test_a_value_shared_by_an_alias_changes_in_one_place_alone(tmp_path: Path) -> None:
+    text = "bindings:\n  a: &a {x: 1}\n  b: *a\n"
+    _, after = saved(tmp_path, text, {"bindings": {"b": {"x": 2}}})
+    assert after.config.bindings == {"a": {"x": 1}, "b": {"x": 2}}
+
+
+def test_environment_and_command_line_do_not_end_up_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("server: {port: 1}\n", encoding="utf-8")
+    env = {"GREENROOM_STORE_URL": "postgresql://ann:pa55@db/x"}
+    loaded = load_config(path, env, {"server.port": 2})
+    after = save_config(loaded, merge(loaded.config, {"user_name": "Bob"}).config)
+    assert path.read_text(encoding="utf-8") == "server: {port: 1}\nuser_name: Bob\n"
+    assert (after.config.server.port, after.file_config.server.port) == (2, 1)
+    again = save_config(after, merge(after.config, {"user_name": "Cy"}).config)
+    assert "pa55" not in path.read_text(encoding="utf-8")
+    assert again.file_config.user_name == "Cy"
+
+
+def test_edits_made_by_hand_meanwhile_stay(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("user_name: Ann\n", encoding="utf-8")
+    loaded = load_config(path, {}, {})
+    path.write_text("user_name: Eve  # edited\nturn: {chunk_ms: 40}\n", encoding="utf-8")
+    after = save_config(loaded, merge(loaded.config, {"session": {"queued_jobs": 3}}).config)
+    assert path.read_text(encoding="utf-8").splitlines() == [
+        "user_name: Eve  # edited",
+        "turn: {chunk_ms: 40}",
+        "session:",
+        "  queued_jobs: 3",
+    ]
+    assert (after.file_config.user_name, after.config.user_name) == ("Eve", "Ann")
+    path.write_text("user_name: [broken\n", encoding="utf-8")
+    with pytest.raises(ConfigError):
+        save_config(loaded, merge(loaded.config, {"user_name": "Bob"}).config)
+    assert path.read_text(encoding="utf-8") == "user_name: [broken\n"
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(TEXTS, min_size=1, max_size=4),
+    st.dictionaries(TEXTS, TEXTS | st.floats(allow_nan=False, allow_infinity=False) | st.none()),
+)
+def test_whatever_was_saved_is_read_back(names: list[str], options: dict[str, Any]) -> None:
+    update = {
+        "personalities": names,
+        "user_name": names[0],
+        "bindings": {"a": {f"o_{key}": value for key, value in options.items()}},
+        "context": {"name_translations": {name: name for name in names}},
+    }
+    for text in ("", COMMENTED.replace("a/b/c,   d/e/f", "z"), "user_name: |\n  Ann\nbindings: {a: {o_a: 1}}\n"):
+        present = read(text)
+        wanted = merge(present, update).config
+        assert read(render(text, differences(present, wanted), wanted)) == wanted
+
+
+def read(text: str) -> Config:
+    file = file_values(text, "config.yaml")
+    return validated(file.data, file.locate)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "the disk is read-only"), (errno.EACCES, "no permission")],
+)
+def test_a_disk_that_refuses_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("user_name: Ann\n", encoding="utf-8")
+    loaded = load_config(path, {}, {})
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(Unavailable, match=f"config.yaml cannot be saved: {reason}.*; the old file is unchanged"):
+        save_config(loaded, merge(loaded.config, {"user_name": "Bob"}).config)
+    assert path.read_text(encoding="utf-8") == "user_name: Ann\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "configs").write_text("in the way", encoding="utf-8")
+    with pytest.raises(Unavailable, match=r"a\.yaml cannot be saved: .*; no file was written"):
+        write_atomically(tmp_path / "configs" / "a.yaml", "x")
+
+
+if sys.platform != "win32":
+
+    def test_mode_and_link_stay(tmp_path: Path) -> None:
+        real, link = tmp_path / "real.yaml", tmp_path / "config.yaml"
+        real.write_text("user_name: Ann\n", encoding="utf-8")
+        real.chmod(0o640)
+        link.symlink_to(real)
+        loaded = load_config(link, {}, {})
+        save_config(loaded, merge(loaded.config, {"user_name": "Bob"}).config)
+        assert link.is_symlink()
+        assert real.read_text(encoding="utf-8") == "user_name: Bob\n"
+        assert real.stat().st_mode & 0o777 == 0o640
+
+
+def test_without_a_file_there_is_nowhere_to_save() -> None:
+    loaded = load_config(None, {}, {})
+    with pytest.raises(Conflict, match="under which name"):
+        save_config(loaded, loaded.config)
+
+
+def named(tmp_path: Path) -> NamedConfigs:
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    (folder / "stream.yaml").write_text("user_name: Viewer  # of the stream\n", encoding="utf-8")
+    (folder / "jaison.yml").write_text("prompter: {character_name: Robin}\nspacy_model: x\n", encoding="utf-8")
+    (folder / "broken.yaml").write_text("sever: {}\n", encoding="utf-8")
+    (folder / ".hidden.yaml").write_text("user_name: no\n", encoding="utf-8")
+    (tmp_path / "outside.yaml").write_text("user_name: no\n", encoding="utf-8")
+    return NamedConfigs(folder, {"GREENROOM_SERVER_PORT": "7"}, {"server.host": "::1"})
+
+
+def test_names_are_looked_up_with_or_without_their_ending(tmp_path: Path) -> None:
+    configs = named(tmp_path)
+    assert configs.names() == ["broken", "jaison", "stream"]
+    for name in ("stream", "stream.yaml"):
+        config = configs.load(name).config
+        assert (config.user_name, config.server.port, config.server.host) == ("Viewer", 7, "::1")
+    loaded = configs.load("jaison")
+    assert loaded.config.context.character_name == "Robin"
+    assert loaded.warnings[0].startswith("jaison.yml, line 2: spacy_model is ignored")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "streem",
+        "",
+        ".",
+        "..",
+        "../outside",
+        "../outside.yaml",
+        "configs/stream",
+        "/etc/passwd",
+        ".hidden",
+        "stream.yaml/",
+        "a\0b",
+    ],
+)
+def test_names_that_are_not_there(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        named(tmp_path).load(name)
+    assert caught.value.kind == "config_unknown_file"
+    assert str(tmp_path) not in caught.value.message
+    if name == "streem":
+        assert caught.value.message == "Config file streem does not exist; did you mean stream?"
+
+
+def test_a_broken_one_is_told_without_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        named(tmp_path).load("broken")
+    assert caught.value.message == "broken.yaml, line 1: sever: is not a known key; did you mean server?"
+    assert caught.value.kind == "config_unknown_field"
+    assert NamedConfigs(tmp_path / "nowhere").names() == []
+
+
+def test_saving_under_a_name(tmp_path: Path) -> None:
+    configs = named(tmp_path)
+    loaded = configs.load("stream")
+    config = merge(loaded.config, {"turn": {"chunk_ms": 50}}).config
+    fresh = configs.save("evening show", loaded, config)
+    assert (tmp_path / "configs" / "evening show.yaml").read_text(encoding="utf-8").splitlines() == [
+        "user_name: Viewer  # of the stream",
+        "turn:",
+        "  chunk_ms: 50",
+    ]
+    assert configs.load("evening show").config == config
+    assert fresh.path is not None
+    (tmp_path / "configs" / "old.yaml").write_text(
+        "user_name: Old # kept\nsession: {queued_jobs: 9}\n", encoding="utf-8"
+    )
+    configs.save("old", loaded, config)
+    assert "# kept" in (tmp_path / "configs" / "old.yaml").read_text(encoding="utf-8")
+    assert configs.load("old").config == config
+
+
+def test_another_servers_file_is_never_overwritten(tmp_path: Path) -> None:
+    configs = named(tmp_path)
+    loaded = configs.load("jaison")
+    with pytest.raises(Conflict, match="is a jaison configuration"):
+        configs.save("jaison", loaded, loaded.config)
+    configs.save("mine", loaded, loaded.config)
+    assert (tmp_path / "configs" / "mine.yaml").read_text(encoding="utf-8") == "context:\n  character_name: Robin\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "../x", "a/b", "a\\b", ".x", "con", "NUL.yaml", "a:b", "x" * 200, "a\n", "a."]
+)
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    configs = named(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    loaded = configs.load("stream")
+    with pytest.raises(BadRequest):
+        configs.save(name, loaded, loaded.config)
+    assert sorted(tmp_path.rglob("*")) == before
