@@ -84,21 +84,23 @@ class Conversation:
         keys = [fold(word) for word in clause]
         for rule in keyword.rules:
             spans = rule.pattern.match(keys)
-            if spans is None:
+            lines = [] if spans is None else _sayable(rule.say, spans)
+            if spans is None or not lines:
                 continue
-            if rule.keep and gotos == MAX_GOTOS:
-                self._memory.append(self._dressed(rule, self._assembled(self._turn(rule, rule.keep), clause, spans)))
-            return self._from_rule(rule, clause, spans, recent, gotos)
+            kept = _sayable(rule.keep, spans)
+            if kept and gotos == MAX_GOTOS:
+                self._memory.append(self._dressed(rule, self._assembled(self._turn(rule, kept), clause, spans)))
+            return self._from_rule(rule, lines, clause, spans, recent, gotos)
         return None
 
     def _from_rule(
-        self, rule: Rule, clause: list[str], spans: list[Span], recent: Sequence[str], gotos: int
+        self, rule: Rule, lines: list[str], clause: list[str], spans: list[Span], recent: Sequence[str], gotos: int
     ) -> str | None:
         start = self._used.get(rule.id, self._offset)
         self._used[rule.id] = start + 1
         stale: str | None = None
-        for step in range(len(rule.say)):
-            line = rule.say[(start + step) % len(rule.say)]
+        for step in range(len(lines)):
+            line = lines[(start + step) % len(lines)]
             if line == NEXT:
                 return None
             if line.startswith(GOTO):
@@ -110,7 +112,7 @@ class Conversation:
             stale = stale or reply
         return self._dressed(rule, stale or "")
 
-    def _turn(self, rule: Rule, lines: tuple[str, ...]) -> str:
+    def _turn(self, rule: Rule, lines: list[str]) -> str:
         count = self._used.get(f"{rule.id} keep", self._offset)
         self._used[f"{rule.id} keep"] = count + 1
         return lines[count % len(lines)]
@@ -141,6 +143,12 @@ class Conversation:
             if manner.closers:
                 reply = f"{reply} {manner.closers[beat % len(manner.closers)]}"
         return reply
+
+
+def _sayable(lines: Sequence[str], spans: list[Span]) -> list[str]:
+    """The lines that do not quote what nobody said: of "than I am" nothing is left behind "I am"."""
+    empty = [f"({number})" for number, (start, end) in enumerate(spans, 1) if start == end]
+    return [line for line in lines if not any(fragment in line for fragment in empty)]
 
 
 def _tidy(reply: str) -> str:

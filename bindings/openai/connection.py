@@ -248,7 +248,7 @@ class _KeyGuard:
 def pieces_of(response: "httpx2.Response") -> AsyncGenerator[bytes, None]:
     """The body as it comes. Two layers less than ``aiter_bytes``, which only a compressed body needs."""
     if "content-encoding" in response.headers:
-        return cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+        return response.aiter_bytes()
     return cast("AsyncGenerator[bytes, None]", aiter(cast("httpx2.AsyncByteStream", response.stream)))
 
 

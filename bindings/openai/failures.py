@@ -83,7 +83,7 @@ class Failures:
             match cause:
                 case socket.gaierror() | aiohttp.ClientConnectorDNSError():
                     return BindingFailed(f"the name of {self.host} cannot be resolved: check base_url and the network")
-                case ssl.SSLError():
+                case ssl.SSLError() if not isinstance(cause, aiohttp.ClientError):  # those hold the real one
                     reason = getattr(cause, "verify_message", "") or cause.reason or "the handshake failed"
                     return BindingFailed(f"no secure connection to {self.host}: {self.clean(reason)}")
                 case aiohttp.ConnectionTimeoutError():
@@ -139,6 +139,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
             continue
         seen += 1
         yield one
-        pending += (getattr(one, "os_error", None), one.__cause__ or one.__context__)
+        held = getattr(one, "os_error", None) or getattr(one, "certificate_error", None)
+        pending += (held, one.__cause__ or one.__context__)
         if isinstance(one, BaseExceptionGroup):
             pending.extend(one.exceptions)

@@ -1,6 +1,5 @@
 """The command line: ``greenroom --help``. What a command needs is imported when it runs, so that help comes at once."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -70,11 +69,10 @@ def serve(
     ] = False,
 ) -> None:
     """Start the server."""
-    from greenroom.commandline.serve import ServeOptions
-    from greenroom.commandline.serve import serve as start
+    from greenroom.app import ServeOptions, run
 
     options = ServeOptions(home, config, host, port, token, log_level, insecure)
-    _end(lambda: start(options))
+    _end(lambda: run(options))
 
 
 @app.command()
@@ -172,9 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """-> exit code. ``arguments``: by default those of the process."""
     prepare_streams()
     try:
-        code = app(args=list(arguments) if arguments is not None else sys.argv[1:], standalone_mode=False)
-    except typer.Exit as leaving:
-        return leaving.exit_code
-    except typer.Abort:
-        return INTERRUPTED
-    return code if isinstance(code, int) else 0
+        app(args=None if arguments is None else list(arguments))
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
+    return 0

@@ -1,5 +1,4 @@
 import asyncio
-import ssl
 import sys
 
 import pytest
@@ -59,16 +58,20 @@ async def test_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the name of greenroom-test.invalid cannot be resolved" in failure.message
 
 
-async def test_no_tls_on_the_other_side() -> None:
+async def test_a_server_that_hangs_up_on_tls() -> None:
     async with FakeOpenAI() as fake:
         failure = await failure_of(fake.base_url.replace("http:", "https:"))
     assert "is it http, not https?" in failure.message or "no secure connection" in failure.message
 
 
-async def test_a_certificate_that_nobody_vouches_for() -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_ciphers("ADH-AES256-GCM-SHA384:@SECLEVEL=0")  # speaks TLS, has nothing to show
-    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0, ssl=context)
+async def test_plain_http_where_tls_was_expected() -> None:
+    async def answer_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer_plainly, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         failure = await failure_of(f"https://127.0.0.1:{port}/v1")

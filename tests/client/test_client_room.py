@@ -101,6 +101,17 @@ async def test_a_cancelled_turn_raises(room: Room, server: MiniServer) -> None:
         await waiting
 
 
+async def test_cancelling_a_turn_that_speaks_raises_too(room: Room, server: MiniServer) -> None:
+    server.go.clear()
+    turn = room.ask("Tell me everything")
+    await turn.start()
+    await server.reached.wait()
+    server.publish(events.Interrupted(job_id=turn.job_id, heard="You", unheard=" said"))
+    await turn.cancel("enough")
+    with pytest.raises(errors.Cancelled, match="enough"):
+        await turn
+
+
 async def _last(turn: client.Turn) -> Received | None:
     last = None
     async for received in turn:

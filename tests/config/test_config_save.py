@@ -75,26 +75,42 @@ def test_nothing_changed_nothing_written(tmp_path: Path) -> None:
 
 def test_every_comment_of_a_list_stays_with_its_entry(tmp_path: Path) -> None:
     update = {
-        "operations": [{"role": "t2t", "id": "eliza", "model": "m"}, {"role": "stt", "id": "pocketsphinx"}],
-        "server": {"tokens": [{"name": "bot", "env": "BOT", "role": "owner"}]},
+        "operations": [
+            {"role": "tts", "id": "espeak", "voice": "de"},
+            {"role": "t2t", "id": "eliza"},
+            {"role": "stt", "id": "pocketsphinx"},
+        ],
+        "server": {"tokens": [{"name": "overlay", "env": "OVERLAY"}, {"name": "bot", "env": "BOT", "role": "owner"}]},
     }
-    written, after = saved(tmp_path, COMMENTED, update)
+    written, _ = saved(tmp_path, COMMENTED, update)
     assert written.splitlines()[3:] == [
         "server:",
         "    # the usual",
         "    port: 0x1F90      # eight thousand and eighty",
         "    tokens:",
+        "    -   name: overlay   # OBS",
+        "        env: OVERLAY",
+        "    # the other one",
+        "        role: performer",
+        "        sessions: []",
         '    -   {name: bot, env: "BOT", role: owner, sessions: []}',
         "operations:",
+        "# speaks",
+        "-   role: tts",
+        "    id: espeak",
+        '    voice: "de"        # British',
         "# thinks",
         "-   role: t2t",
         "    id: eliza",
-        "    model: m",
         "-   role: stt",
         "    id: pocketsphinx",
         "personalities: [a/b/c, d/e/f]",
     ]
-    assert [entry.id for entry in after.config.operations] == ["eliza", "pocketsphinx"]
+
+
+def test_an_entry_that_is_removed_takes_no_other_with_it(tmp_path: Path) -> None:
+    _, after = saved(tmp_path, COMMENTED, {"operations": [{"role": "t2t", "id": "eliza"}], "server": {"tokens": []}})
+    assert [entry.id for entry in after.file_config.operations] == ["eliza"]
 
 
 def test_the_shipped_file_keeps_all_its_comments(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ class CuttingProxy:
             for one in (up, down):
                 one.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
-        except OSError:
-            pass  # the server is away: this connection ends too
+        except (OSError, asyncio.CancelledError):
+            pass  # the server is away, or the relay stops: this connection ends too
         finally:
             for end in (writer, back):
                 if end is not None:

@@ -227,8 +227,14 @@ class MiniServer:
         return answer
 
     def _state(self) -> dict[str, Any]:
-        waiting = list(self._known.values())
-        return {**self.selected, "jobs": [{"job_id": job.id, "job_type": job.type} for job in waiting]}
+        running, queued = None, []
+        for job in self._known.values():
+            told = {"job_id": job.id, "job_type": job.type}
+            if job is self._running:
+                running = told
+            else:
+                queued.append(told)
+        return {**self.selected, "jobs": {"running": running, "queued": queued}}
 
     def _on_session_state(self, _client: _Client) -> dict[str, Any]:
         return {"success": True, **self._state()}

@@ -112,7 +112,8 @@ class Client:
     def __init__(self, server: RunningDoor, *, transports: list[str] | None = None) -> None:
         self._url = server.url
         self._transports = transports or ["websocket"]
-        self.sio = socketio.AsyncClient(reconnection=False)
+        self._http = aiohttp.ClientSession()
+        self.sio = socketio.AsyncClient(reconnection=False, http_session=self._http)
         self.heard: asyncio.Queue[Event] = asyncio.Queue()
         self.gone = asyncio.Event()
         self.refusal: Any = None
@@ -158,6 +159,9 @@ class Client:
     ) -> None:
         await self.sio.disconnect()
         await self.sio.shutdown()
+        if self.sio.eio.ws is not None:
+            await self.sio.eio.ws.close()
+        await self._http.close()
 
 
 class RawClient:

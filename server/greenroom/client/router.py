@@ -114,11 +114,13 @@ class Router(Listener):
 
 
 def _jobs(joined: SessionJoined) -> frozenset[str]:
-    """Jobs that the state says are queued or running."""
-    listed = joined.state.get("jobs")
-    if not isinstance(listed, list):
+    """Jobs that the state says are running or queued."""
+    jobs = joined.state.get("jobs")
+    if not isinstance(jobs, dict):
         return frozenset()
-    ids = (item.get("job_id") if isinstance(item, dict) else item for item in listed)
+    queued = jobs.get("queued")
+    listed = [jobs.get("running"), *(queued if isinstance(queued, list) else ())]
+    ids = (job.get("job_id") for job in listed if isinstance(job, dict))
     return frozenset(job_id for job_id in ids if isinstance(job_id, str))
 
 

@@ -35,8 +35,11 @@ class Turn:
     """Iterate over it for the events, or ``await`` it for the whole :class:`Answer`.
 
     It is asked when it is first awaited, iterated over, entered or started. Leaving ``async with`` before the end
-    cancels it at the server; leaving a bare loop lets the character go on. A failed job raises the error's class, an
-    interrupted one just ends.
+    cancels it at the server; leaving a bare loop lets the character go on.
+
+    A failed job raises the error's class. One that was stopped while the character spoke just ends, ``interrupted``
+    among its events; one that :meth:`cancel` ended, or that was cancelled before its first word, raises
+    :class:`greenroom.errors.Cancelled`.
     """
 
     private = False
@@ -51,6 +54,7 @@ class Turn:
         self._submission: asyncio.Task[str] | None = None
         self._forsaking: asyncio.Task[None] | None = None
         self._interrupted = False
+        self._cancelled = False
 
     @property
     def job_id(self) -> str:
@@ -70,6 +74,7 @@ class Turn:
 
     async def cancel(self, reason: str = "") -> None:
         """Whether it waits or runs; :class:`greenroom.errors.Cancelled` is what its reader gets."""
+        self._cancelled = True
         await self.start()
         await self._cancel_jobs(reason)
 
@@ -155,7 +160,8 @@ class Turn:
         self._finished.add(event.job_id or "")
         if not event.success:
             error = job_failed(event.error)
-            self.end(None if self._interrupted and isinstance(error, Cancelled) else error)
+            stopped = self._interrupted and not self._cancelled and isinstance(error, Cancelled)
+            self.end(None if stopped else error)
             if len(self._requests) > 1:
                 self._forsaking = asyncio.create_task(
                     self._forsake(), name="greenroom client: cancel what depended on it"

@@ -11,7 +11,7 @@ _UNPRINTABLE = {code: "" for code in (*range(0x20), *range(0x7F, 0xA0)) if code 
 
 
 def prepare_streams() -> None:
-    """Every character can be written: pipes carry UTF-8 also on Windows, an old console shows ``?`` for what it lacks."""
+    """Every character can be written: a pipe carries UTF-8 on Windows too, an old console shows ``?`` instead."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             if stream.isatty():

@@ -62,13 +62,13 @@ def _installation() -> Iterator[Finding]:
     missing = _missing_packages()
     if missing:
         names = " ".join(missing)
-        yield Finding("packages", Status.FAILED, f"missing or too old: {names}; mend with: pip install -U greenroom")
+        yield Finding("packages", Status.FAILED, f"missing: {names}; mend with: pip install -U greenroom")
     else:
         yield Finding("packages", Status.OK, f"greenroom {__version__} has all it needs")
 
 
 def _missing_packages() -> list[str]:
-    """Names of what greenroom requires and is not installed; an uninstalled source tree requires nothing it can name."""
+    """What greenroom requires and is not installed; a source tree that is not installed can name nothing."""
     try:
         required = requires("greenroom") or []
     except PackageNotFoundError:

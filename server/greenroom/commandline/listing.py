@@ -117,14 +117,17 @@ def _options_of(local: Local, found: FoundBinding, role: Role) -> dict[str, Any]
 
 
 async def _models(local: Local, binding: str | None) -> list[Row]:
+    """What the binding finds itself says best whether it is installed; ``models.yaml`` often says nothing of it."""
     rows: list[Row] = []
     for found in _chosen(local, binding, (Role.T2T,)):
-        listed = {str(entry.get("name") or entry.get("filename")): entry for entry in found.model_entries}
-        for name, entry in listed.items():
-            installed = bool(entry.get("installed", entry.get("isInstalled", False)))
-            described = entry.get("description", "")
+        own = {row["name"]: row for row in await _own_models(local, found)}
+        for entry in found.model_entries:
+            name = str(entry.get("name") or entry.get("filename") or "")
+            row = own.pop(name, {})
+            installed = row.get("installed", entry.get("isInstalled", ""))
+            described = entry.get("description") or row.get("description", "")
             rows.append({"binding": found.id, "name": name, "installed": installed, "description": described})
-        rows += [row for row in await _own_models(local, found) if row["name"] not in listed]
+        rows += own.values()
     return rows
 
 

@@ -62,10 +62,8 @@ def say(options: SayOptions, console: Console) -> int:
 async def _begin(room: Room, text: str | None, options: SayOptions, console: Console, sink: VoiceSink) -> Talk:
     if options.personality is not None:
         await room.select_personality(options.personality)
-    if text:
-        turn = room.ask(text, voice=options.voice)
-    else:
-        turn = room.ask_audio(options.audio or "", voice=options.voice)
+    voice = options.voice
+    turn = room.ask_audio(options.audio, voice=voice) if options.audio else room.ask(text or "", voice=voice)
     return Talk(room, turn, console, sink)
 
 

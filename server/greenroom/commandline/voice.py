@@ -164,7 +164,7 @@ class Speaker:
 
 
 def sound_output() -> tuple[Any, str]:
-    """The ``sounddevice`` module if it can play, else ``None``; and what is there, or what is missing, as a sentence."""
+    """The ``sounddevice`` module if it can play, else ``None``; and a sentence on what is there, or missing."""
     try:
         import sounddevice
     except ImportError:

@@ -32,8 +32,11 @@ _Representer.add_representer(float, _Representer.represent_float)
 
 
 def edited(text: str, changes: Mapping[Path, Any], in_place: bool) -> str:
-    """``text`` with ``changes`` made. ``in_place``: collections are changed entry by entry, so that their comments stay;
-    else they are written anew, with every text in quotes."""
+    """``text`` with ``changes`` made.
+
+    ``in_place``: collections are changed entry by entry, so that their comments stay; else they are written anew, with
+    every text in quotes.
+    """
     yaml = YAML()
     yaml.Representer = _Representer
     yaml.preserve_quotes = True

@@ -13,7 +13,7 @@ TITLES = words(
     """mr mrs ms mx messrs dr prof rev hon capt cpt col gen lt ltn sgt cpl maj cmdr adm pres gov sen rep supt insp
     det fr hr frl hrn mag dipl dipl.-ing univ.-prof priv.-doz m mm mme mmes mlle mlles pr ste mgr sra sres sras
     srta srtas dra dras lic ing arq gral cnel cap tte dña sig sig.ra sig.na sigg dott dott.ssa prof.ssa avv arch
-    geom rag mons exmo exma ilmo ilma profa eng sn av dhr mevr drs św"""
+    geom rag mons exmo exma ilmo ilma profa eng ee sn av dhr mevr drs św"""
 )
 """Before a name, and with a capital (the small word may end a sentence): never the end"""
 

@@ -7,6 +7,7 @@ from greenroom.pipeline.marks import CLOSERS, OPENERS, SOFT, SOFT_SPACED, TERMIN
 
 _BREAKS = frozenset(TERMINAL + SOFT + SOFT_SPACED + CLOSERS + OPENERS) - frozenset("`~'’")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_QUOTES = tuple("\"'“”„«»‘’「」『』")
 _ENDING = frozenset(",.!?…:;" + SOFT)
 
 _STAGE_WORDS = words(
@@ -30,6 +31,8 @@ def is_emote(inner: str, before: str, after: str) -> bool:
     """:param before: the text of the same sentence up to the opening mark, ``after``: from behind the closing one."""
     word = _WORD.search(inner)
     if word is None:
+        return False
+    if before.endswith(_QUOTES) and after.startswith(_QUOTES):
         return False
     first, single = word[0], len(inner.split()) == 1
     low, capital = first.lower(), first[0].isupper()

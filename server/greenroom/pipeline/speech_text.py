@@ -46,7 +46,7 @@ _EMOTICON = re.compile(
     r"(?<!\S)(?:[:;][-'^o]?[()DPpOo3/\\|*\]\[]+|=[()D]+|xD+|\^_*\^|[TQ]_+[TQ]|[oO]_+[oO]|</?3+)(?!\w)"
     r"|[(（](?=[^()（）\n]{1,20}[)）])[oOTtuUxXwvQqз\W_]*[)）]"
 )
-_FACE = re.compile(r"[\^_>;≧≦◕´`ω°¬╥ಥ▽•◡‿︿ᴗ]")
+_FACE = re.compile(r"[\^_>≧≦◕´`ω°¬╥ಥ▽◡‿︿ᴗ]")
 
 _URL_END = r"(?<![.,;:!?'\")\]*_])"
 _URL = re.compile(
@@ -85,7 +85,7 @@ _LEFT_OVER = re.compile(r"[*`{}\\]|~(?!\d)")
 _EMPTY_BRACKETS = re.compile(r"[(（\[]\s*[)）\]]")
 _REPEATED = re.compile(r"([,;:!?！？。…～])\1+|(\?!|!\?)[?!]+|(\.)\.{3,}|(-)-+|[#=]{2,}|(?<=\s)[-–—]+(?=\s*$)")
 _SPACES = re.compile(r"\s+")
-_SPACE_BEFORE = re.compile(r" (?=[,.。、，](?!\d))")
+_SPACE_BEFORE = re.compile(r" (?=[,.。、，](?!\d)|[!?](?:\s|$))")
 _LEAD = re.compile(r"[\s,;:.!?…)\]}、。，：；！？»|–—-]+")
 _MAX_TAG_WORDS = 3
 _MAX_TAG = 40
@@ -133,11 +133,13 @@ def _tamed(found: re.Match[str]) -> str:
 
 def _inline(text: str) -> str:
     if "/" in text or "www." in text:
-        text = _URL.sub(
-            lambda found: _host(found[0]) if text[found.start() - 1 : found.start()] not in ("(", "<") else found[0],
-            text,
-        )
+        text = _URL.sub(_bare_url, text)
     return _INLINE.sub(_replaced, text)
+
+
+def _bare_url(found: re.Match[str]) -> str:
+    in_markup = found.string[: found.start()].endswith(("](", "<", '="', "='"))
+    return found[0] if in_markup else _host(found[0])
 
 
 def _host(url: str) -> str:

@@ -264,15 +264,16 @@ class Turn:
         async for line in ready:
             if line.notes is not None:
                 line.extras.update(await line.notes)
-            self._emit(
-                events.Sentence(
-                    job_id=self.job_id,
-                    index=line.index,
-                    text=line.sentence.text,
-                    speech=line.sentence.speech,
-                    extras=line.extras,
+            if line.sentence.text.strip():  # white space behind the last sentence is nobody's subtitle
+                self._emit(
+                    events.Sentence(
+                        job_id=self.job_id,
+                        index=line.index,
+                        text=line.sentence.text,
+                        speech=line.sentence.speech,
+                        extras=line.extras,
+                    )
                 )
-            )
             if line.synthesis is not None:
                 await self._send_audio(line.index, line.synthesis)
                 ahead.release()

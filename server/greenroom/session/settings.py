@@ -1,5 +1,6 @@
 """The configuration in force: one for the server, replaced as a whole when it changes."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,10 @@ from greenroom.config.named import NamedConfigs
 from greenroom.config.schema import Config
 from greenroom.errors import Forbidden
 from greenroom.values import Access
+
+
+_NAME = "current_config"
+"""what ``config_get`` adds; a client that sends all of it back means nothing by it"""
 
 
 class CurrentConfig:
@@ -25,13 +30,14 @@ class CurrentConfig:
         return self._loaded.config
 
     def public(self) -> dict[str, Any]:
-        return {**public_config(self.value), "current_config": self.name or "config"}
+        return {**public_config(self.value), _NAME: self.name or "config"}
 
     def names(self) -> list[str]:
         return self._named.names()
 
     def update(self, changes: Mapping[str, Any], access: Access) -> Merged:
         """All of it or nothing. :raises ConfigError: bad key or value. :raises Forbidden: the owner's keys."""
+        changes = {key: value for key, value in changes.items() if key != _NAME}
         merged = merge(self.value, changes)
         if access < Access.OWNER:
             _refuse(changes_need_owner(changes, self.value))
@@ -47,7 +53,8 @@ class CurrentConfig:
         return loaded.warnings
 
     async def save(self, name: str) -> None:
-        self._loaded = self._named.save(name, self._loaded, self.value)
+        """Write it to ``configs/``, comments kept. :raises BadRequest, Unavailable: bad name, no room."""
+        self._loaded = await asyncio.to_thread(self._named.save, name, self._loaded, self.value)
         self.name = name
 
 

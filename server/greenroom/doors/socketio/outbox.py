@@ -107,6 +107,8 @@ class Outbox:
         self.wake()
 
     def unfollow(self) -> None:
+        if self._ending:
+            return
         self._unsubscribe()
         self._unsubscribe = lambda: None
         self._log = None

@@ -41,7 +41,7 @@ class Stage(Engine):
         self.cancelled: list[str] = []
         self.spoken: list[str] = []
         self.voices: list[str] = []
-        self.transcribing = 0
+        self.transcribed = asyncio.Event()
         self.closed = False
 
     async def close(self) -> None:
@@ -67,7 +67,7 @@ class Say(TextToText[Stage]):
     async def generate(self, prompt: Prompt) -> AsyncIterator[TextDelta | ToolCall]:
         self.engine.prompts.append(prompt)
         asked = prompt.raw if prompt.raw is not None else prompt.messages[-1].content
-        word, _, rest = asked.partition(" ")
+        word, _, rest = asked.rpartition("]: ")[2].partition(" ")
         try:
             if word == "wait":
                 gate, _, rest = rest.partition(" ")
@@ -121,9 +121,9 @@ class Hear(SpeechToText[Stage]):
 
     async def transcribe(self, audio: AsyncIterator[Audio], hint: str) -> AsyncIterator[Transcript]:
         heard = b""
-        self.engine.transcribing += 1
         async for piece in audio:
             heard += piece.pcm
+        self.engine.transcribed.set()
         yield Transcript(heard.decode("latin-1").strip("\0 "), final=False)
         yield Transcript(heard.decode("latin-1").strip("\0 "))
 
