@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import greenroom
 import pytest
+
+import greenroom
 
 PACKAGE = Path(greenroom.__file__).parent
 BINDINGS = PACKAGE.parent.parent / "bindings"

@@ -3,14 +3,13 @@
 texts -> POST /embeddings -> [len(texts), dimensions]
 """
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from greenroom.bindings.chat_format import error_message
+from greenroom.bindings.embedding_format import read_vectors
 from greenroom.bindings.roles import Embedding, Options
 from greenroom.errors import BindingFailed, Unavailable
 
@@ -42,16 +41,16 @@ class TextEmbedding(OpenAIOperation, Embedding[OpenAIEngine]):
         except ImportError:
             raise Unavailable("embeddings need numpy; install it with: pip install numpy") from None
         size = self.options.batch_size
-        rows: list[NDArray[np.float32]] = []
+        batches: list[NDArray[np.float32]] = []
         for at in range(0, len(texts), size):
-            rows += await self._embed_batch(texts[at : at + size])
-        if not rows:
+            batches.append(await self._embed_batch(texts[at : at + size]))
+        if not batches:
             return np.zeros((0, self.options.dimensions), np.float32)
-        if len({len(row) for row in rows}) > 1:
+        if len({batch.shape[1] for batch in batches}) > 1:
             raise self._nonsense()
-        return np.stack(rows)
+        return np.concatenate(batches)
 
-    async def _embed_batch(self, texts: Sequence[str]) -> "list[NDArray[np.float32]]":
+    async def _embed_batch(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         body: dict[str, Any] = {
             "model": self.options.model,
             "input": [text or " " for text in texts],  # an empty text is refused by most
@@ -68,35 +67,13 @@ class TextEmbedding(OpenAIOperation, Embedding[OpenAIEngine]):
         if isinstance(parsed, dict) and parsed.get("error"):
             said = self.engine.failures.clean(error_message(parsed["error"]))
             raise BindingFailed(f"{self.engine.failures.host} failed while embedding: {said}")
-        entries = parsed.get("data") if isinstance(parsed, dict) else None
-        if not isinstance(entries, list) or len(entries) != len(texts):
-            raise self._nonsense()
-        placed: dict[int, NDArray[np.float32]] = {}
-        for position, entry in enumerate(entries):
-            vector = _vector(entry.get("embedding")) if isinstance(entry, dict) else None
-            if vector is None:
-                raise self._nonsense()
-            placed[entry.get("index", position)] = vector
-        if set(placed) != set(range(len(texts))):
-            raise self._nonsense()
-        return [placed[index] for index in range(len(texts))]
+        try:
+            return read_vectors(parsed, len(texts))
+        except ValueError:
+            raise self._nonsense() from None
 
     def _shortens(self) -> bool:
         return self.engine.is_official and self.options.model.startswith("text-embedding-3")
 
     def _nonsense(self) -> BindingFailed:
         return self.engine.failures.nonsense("something that is not one vector for each text")
-
-
-def _vector(value: Any) -> "NDArray[np.float32] | None":
-    """From base64 of little-endian floats, or from a list of numbers; ``None`` if it is neither, or empty."""
-    import numpy as np
-
-    try:
-        if isinstance(value, str):
-            vector = np.frombuffer(base64.b64decode(value, validate=True), "<f4").astype(np.float32)
-        else:
-            vector = np.asarray(value, np.float32)
-    except (binascii.Error, ValueError, TypeError):
-        return None
-    return vector if vector.ndim == 1 and len(vector) else None

@@ -64,8 +64,14 @@ class Decoder:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             self._read()
+        except BindingFailed as error:
+            if not self._broken:
+                raise
+            raise BindingFailed("the speech recogniser could not load its model: it is broken or incomplete") from error
 
     def _exchange(self, kind: bytes, payload: bytes) -> str:
         if self._process is None or self._process.stdin is None:

@@ -82,5 +82,5 @@ def test_slices_do_not_drift_where_one_is_no_whole_number_of_frames() -> None:
     ("rate", "width", "channels", "slice_ms"), [(0, 2, 1, 20), (8000, 5, 1, 20), (8000, 2, 0, 20), (8000, 2, 1, 0)]
 )
 def test_an_impossible_format_is_refused(rate: int, width: int, channels: int, slice_ms: int) -> None:
-    with pytest.raises(ValueError, match="positive|known"):
+    with pytest.raises(ValueError, match=r"positive|known"):
         LoudnessMeter(rate, width, channels, slice_ms)

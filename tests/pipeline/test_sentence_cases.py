@@ -1,5 +1,7 @@
 """Where sentences end, script by script: ``¦`` stands where a piece ends and the next one begins."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,10 +21,11 @@ CASES = {
     "companies": "Apple Inc. is big.¦ Smith & Co. Ltd. was not.¦ John Jr. came too.",
     "clock": "We meet at 5 p.m. Monday.¦ We leave at 6 a.m. sharp.¦ It is 7 p.m.¦ Dinner is ready.",
     "months": "On Jan. 5 and Sept. 3 we met.¦ It rained in Feb.¦ We stayed.",
-    "numbers": "Pi is 3.14159 or so.¦ It costs 1,000.50 dollars.¦ I paid $5.¦ That is 50%.¦ Born in 1990.¦ Then moved.",
+    "numbers": "Pi is 3.14159 or so.¦ It costs 1,000.50 dollars.¦ I paid $5.¦ That is 50%.",
+    "years": "Born in 1990.¦ Then moved.¦ In 2001 came 9.¦ She is 10.",
     "versions and times": "Version 2.0.1 is out.¦ It is 10:30.¦ Python 3.11 works.¦ I run 2.0.¦ You too?",
     "file names": "Edit config.yaml first.¦ Then run main.py.¦ See .gitignore too.¦ Use node.js.¦ Done.",
-    "addresses": "See example.com/a.b?c=d for more.¦ Visit https://example.com/x.html.¦ Write to a.b@example.com.¦ Bye.",
+    "addresses": "See example.com/a.b?c=d for more.¦ Visit https://example.com/x.html.¦ Mail a.b@example.com.¦ Bye.",
     "quotes": 'He said "Stop!"¦ Then he left.¦ "Why?" he asked.¦ "I see."¦ Then she smiled.',
     "curly quotes": "“Stop!” he said.¦ “I will not.”¦ She left.",
     "brackets": "He left (I think.)¦ She stayed (why?) and slept.¦ (It rained! Hard.)¦ Then sun.",
@@ -89,7 +92,7 @@ TABLE = [pytest.param(case, id=name) for name, case in CASES.items()]
 def split(text: str, cuts: list[int], first_clause: bool = False) -> list[Sentence]:
     splitter = SentenceSplitter(first_clause)
     edges = [0, *sorted(cuts), len(text)]
-    deltas = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    deltas = [text[start:end] for start, end in pairwise(edges)]
     return [sentence for delta in deltas for sentence in splitter.feed(delta)] + splitter.finish()
 
 

@@ -1,6 +1,7 @@
 """What holds of every splitting, when a sentence is proven, the first clause, and long text."""
 
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -9,13 +10,28 @@ from hypothesis import strategies as st
 from greenroom.pipeline.marks import extends
 from greenroom.pipeline.sentences import LONGEST, Sentence, SentenceSplitter
 
+WORDS = """Hello He The I A J. Mr. Dr. St. e.g. U.S. z. B. p.m. No. etc. 3. 12 3.14 config.yaml https://x.y/z?a=b. a@b.c
+    你好 行 と สวัสดี วันนี้ ๆ เ नमस्ते । مرحبا ؟ é 👩‍👩‍👧 😊 ❤️ 。 ！ ？ 、 * ** _ ` `` ``` ~ ~~~ < > <br> </b> <| [ ] ( )
+    （ ） [joy] ](http://a.b/c) " ' « » “ ” 「 」 . ... … ! ? , ; : — – -"""
 FRAGMENTS = (
-    *"Hello|word |He|The|I|A|J.|Mr.|Dr.|St.|e.g.|U.S.|z. B.|p.m.|No.|etc.|3.|12|1. |3.14|config.yaml".split("|"),
-    *"https://x.y/z?a=b.|a@b.c|你好|行|と|สวัสดี|วันนี้|ๆ|เ|नमस्ते|।|مرحبا|؟|é|e\u0301|\u0301|\u200d|👩‍👩‍👧|😊|❤️|。|！|？|、".split(
-        "|"
+    *WORDS.split(),
+    *(
+        " ",
+        "  ",
+        "\n",
+        "\r\n",
+        "\u2028",
+        "\u00a0",
+        "\n\n",
+        "# ",
+        "- ",
+        "1. ",
+        "| a | b |",
+        "|",
+        "e\u0301",
+        "\u0301",
+        "\u200d",
     ),
-    *"* ** _ ` `` ``` ~ ~~~ < > <br> </b> <| [ ] ( ) （ ） [joy] ](http://a.b/c) \" ' « » “ ” 「 」 . ... … ! ? , ; : — – -".split(),
-    *(" ", "  ", "\n", "\r\n", "\u2028", "\u00a0", "\n\n", "# ", "- ", "| a | b |", "|"),
     *("x" * 90, "word " * 12, "ก" * 130, "好" * 120, "a,b, " * 10, "!" * 40, "." * 70, " " * 20),
 )
 texts = st.one_of(
@@ -28,7 +44,7 @@ texts = st.one_of(
 def split(text: str, cuts: list[int], first_clause: bool = True) -> list[Sentence]:
     splitter = SentenceSplitter(first_clause)
     edges = [0, *sorted(cuts), len(text)]
-    deltas = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    deltas = [text[start:end] for start, end in pairwise(edges)]
     return [sentence for delta in deltas for sentence in splitter.feed(delta)] + splitter.finish()
 
 

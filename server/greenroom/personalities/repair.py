@@ -25,6 +25,7 @@ _MAYBE_DEEP = re.compile(r"(?:[-?:][ \t]+){30}|^[ \t]{60}", re.MULTILINE)
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ENTRY = re.compile(r"[^\s#\-][^:\n]*:(?=\s|$)")
 _PLAIN_VALUE = re.compile(r"(?P<head>[^:\n]+:[ \t]+)(?P<value>\S.*?)(?P<end>\s*)")
+_OPEN_COLLECTION = re.compile(r":[ \t]+(?:\[|\{(?!\{))")
 _ITEM = re.compile(r"(?P<head>\s*-[ \t]+)(?P<value>[@`%!&*|>].*?)(?P<end>\s*)")
 
 
@@ -205,9 +206,12 @@ def _quoted_items(entry: str) -> str:
 
 
 def _quoted_value(entry: str) -> str:
-    """``key: !!> Student:`` -> ``key: '!!> Student:'``: a value on one line that must not stand without quotes."""
+    """``key: !!> Student:`` -> ``key: '!!> Student:'``: a value on one line that must not stand without quotes.
+
+    A list or mapping that is not closed is no such value: what was meant can only be guessed.
+    """
     body, comments = _without_trailing_comments(entry)
-    if body.count("\n") > 1:
+    if body.count("\n") > 1 or _OPEN_COLLECTION.search(body):
         return entry
     return _quoted_line(body, _PLAIN_VALUE) + comments
 

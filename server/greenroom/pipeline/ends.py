@@ -134,7 +134,7 @@ def _attach(text: str, at: int, end: int, strong: bool, quote_open: bool, final:
 
 def _guillemet(text: str, at: int, final: bool) -> int | None:
     """French puts a space before ``»``: the index behind it, or behind the spaces while it may still come."""
-    if text.count("«") <= text.count("»", 0, at):
+    if text.count("«", 0, at) <= text.count("»", 0, at):
         return None
     end = at
     while end < len(text) and end < at + 3 and text[end] in " \u00a0\u202f\u2009":

@@ -12,18 +12,17 @@ Rules that hold whatever the text and however it is cut into deltas:
 import re
 from dataclasses import dataclass
 
+from greenroom.pipeline.breaks import RETRY, place_to_break, worth_saying
 from greenroom.pipeline.ends import End, end_of_run
 from greenroom.pipeline.marks import (
     CLOSERS,
     ELLIPSES,
-    IDEOGRAPHIC,
     SOFT,
     SOFT_SPACED,
     TERMINAL,
     UNSPACED,
     extends,
     is_unspaced,
-    may_part,
 )
 from greenroom.pipeline.markup import SPAN_KINDS
 from greenroom.pipeline.speech_text import spoken
@@ -32,7 +31,6 @@ LONGEST = 300
 """characters after which a sentence without an end is broken at a clause or a word"""
 
 _SHORTEST_BREAK = 100
-_RETRY = 60
 _SOFT_WRAP = 50
 """a line of so many characters that goes on with a small letter was wrapped, not ended"""
 
@@ -47,15 +45,6 @@ _LINE_BREAK = re.compile(f"[{_BREAKS}]")
 _CONTENT = re.compile(r"\S")
 _INDENT = re.compile(r"[ \t]{0,16}")
 _FENCE = re.compile(r"`{3,}|~{3,}")
-_CLAUSE = re.compile(rf"(?:[{re.escape(SOFT_SPACED + ELLIPSES)}][{re.escape(CLOSERS)}]*(?=\s)|[{SOFT}])")
-_SPACE = re.compile(r"\s")
-_WEIGHTS = (
-    (re.compile(rf"[{IDEOGRAPHIC}\uac00-\ud7a3]"), 10),
-    (re.compile(f"[{UNSPACED}]"), 5),
-    (re.compile(rf"[^\W_{IDEOGRAPHIC}{UNSPACED}\uac00-\ud7a3]"), 4),
-)
-_WORTH = 40
-"""ten Latin letters, eight Thai characters or four ideographs: about 0.7 s of speech"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +236,7 @@ class SentenceSplitter:
 
     def _cut_if_worth(self, out: list[Sentence], end: int) -> bool:
         speech = spoken(self._buffer[:end])
-        if not _worth_saying(speech):
+        if not worth_saying(speech):
             return False
         self._cut(out, end, speech)
         return True
@@ -318,35 +307,12 @@ class SentenceSplitter:
         return False
 
     def _break_long(self, out: list[Sentence]) -> bool:
-        """Cuts before ``_limit`` at the last clause, else the last space, else between letters of a script without
-        spaces; where none of these is, tries again later."""
+        """Cuts before ``_limit`` if there is a place to; else tries again later."""
         upper = max(self._limit, self._at)
-        lower = self._breakable
-        cuts = [found.end() for found in _CLAUSE.finditer(self._buffer, lower, upper) if found.end() < upper]
-        cuts = [cut for cut in cuts if self._is_free(cut) and not extends(self._buffer[cut])]
-        if not cuts:
-            cuts = [
-                found.start() for found in _SPACE.finditer(self._buffer, lower, upper) if self._is_free(found.start())
-            ]
-        if not cuts:
-            cuts = [
-                cut
-                for cut in range(upper - 1, max(lower, upper - _RETRY), -1)
-                if may_part(self._buffer[cut - 1], self._buffer[cut]) and self._is_free(cut)
-            ][:1]
-        if cuts:
-            self._cut(out, cuts[-1])
+        cut = place_to_break(self._buffer, self._breakable, upper, self._spans)
+        if cut is not None:
+            self._cut(out, cut)
             return True
-        self._limit = upper + _RETRY
-        self._breakable = upper - _RETRY
+        self._limit = upper + RETRY
+        self._breakable = upper - RETRY
         return False
-
-    def _is_free(self, index: int) -> bool:
-        return not any(start < index < end for start, end in self._spans)
-
-
-def _worth_saying(speech: str) -> bool:
-    weight = sum(len(letters.findall(speech)) * each for letters, each in _WEIGHTS)
-    if weight < _WORTH:
-        return False
-    return weight >= _WORTH * 3 // 2 or " " in speech or is_unspaced(speech[0]) or is_unspaced(speech[-2])

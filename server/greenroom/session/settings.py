@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from greenroom.config.access import changes_need_owner, public_config
@@ -21,13 +20,14 @@ _NAME = "current_config"
 class CurrentConfig:
     def __init__(self, loaded: LoadedConfig, named: NamedConfigs, name: str = "") -> None:
         self._loaded = loaded
+        self._config = loaded.config
         self._named = named
         self.name = name
         """the configuration that was loaded by name; empty: the one that the server started with"""
 
     @property
     def value(self) -> Config:
-        return self._loaded.config
+        return self._config
 
     def public(self) -> dict[str, Any]:
         return {**public_config(self.value), _NAME: self.name or "config"}
@@ -41,7 +41,7 @@ class CurrentConfig:
         merged = merge(self.value, changes)
         if access < Access.OWNER:
             _refuse(changes_need_owner(changes, self.value))
-        self._loaded = replace(self._loaded, config=merged.config)
+        self._config = merged.config
         return merged
 
     async def load(self, name: str, access: Access) -> tuple[str, ...]:
@@ -49,12 +49,13 @@ class CurrentConfig:
         loaded = self._named.load(name)
         if access < Access.OWNER:
             _refuse(changes_need_owner(loaded.config.model_dump(mode="json"), self.value))
-        self._loaded, self.name = loaded, name
+        self._loaded, self._config, self.name = loaded, loaded.config, name
         return loaded.warnings
 
     async def save(self, name: str) -> None:
         """Write it to ``configs/``, comments kept. :raises BadRequest, Unavailable: bad name, no room."""
-        self._loaded = await asyncio.to_thread(self._named.save, name, self._loaded, self.value)
+        self._loaded = await asyncio.to_thread(self._named.save, name, self._loaded, self._config)
+        self._config = self._loaded.config
         self.name = name
 
 

@@ -4,9 +4,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from greenroom.doors.safety import Grant, Source
 from greenroom.doors.socketio import lollms
@@ -14,10 +12,8 @@ from greenroom.doors.socketio.engine import Link
 from greenroom.doors.socketio.outbox import Outbox
 from greenroom.doors.socketio.receiving import Assembler, Inbox, TokenBucket
 from greenroom.doors.socketio.wire import ack_packet, encode_body, event_packet
-from greenroom.errors import BadRequest
-from greenroom.protocol.commands import validation_problem
+from greenroom.protocol.connect import ConnectAuth
 from greenroom.protocol.events import Event, payload
-from greenroom.protocol.fields import Name, ShortText
 from greenroom.session.handle import Reply, SessionHandle
 from greenroom.values import Access, new_id
 
@@ -52,33 +48,6 @@ class Limits:
     """how long a client that is being closed may take to read what it is told"""
     ping_interval_s: float = 25
     ping_timeout_s: float = 20
-
-
-class ConnectAuth(BaseModel):
-    """What a client says of itself as it connects; all of it is optional."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    token: Annotated[str, Field(max_length=4096, description="where the server has tokens")] | None = None
-    session: Annotated[Name, Field(description="the session to act on, and to hear from now on")] | None = None
-    role: Annotated[ShortText, Field(description="ask for less than the token allows")] | None = None
-    epoch: Annotated[ShortText, Field(description="of the `session_joined` that `last_seq` counts from")] | None = None
-    last_seq: Annotated[int, Field(ge=0, description="number of the last event received")] | None = None
-    plays: Annotated[bool, Field(description="this client plays the voice")] | None = None
-    debug: Annotated[bool, Field(description="also send `prompt_built`")] | None = None
-    client: Annotated[ShortText, Field(description="`name/version`")] | None = None
-
-    @classmethod
-    def parse(cls, data: Any) -> "ConnectAuth":
-        """:raises BadRequest: naming the field and what it wanted."""
-        if data is None or data == "":
-            return cls()
-        if not isinstance(data, dict):
-            raise BadRequest("auth: wanted an object")
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            raise validation_problem("auth", error) from None
 
 
 class State(Enum):

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from greenroom.doors.safety import Guard, Source
 from greenroom.doors.socketio import membership, wire
-from greenroom.doors.socketio.client import Client, ConnectAuth, Limits, Request, State
+from greenroom.doors.socketio.client import Client, Limits, Request, State
 from greenroom.doors.socketio.dispatch import RESERVED, Dispatcher, internal_error
 from greenroom.doors.socketio.engine import LINK_KEY, Engine, Gate, Link
 from greenroom.doors.socketio.metrics import DoorCollector, DoorCounts
@@ -20,6 +20,7 @@ from greenroom.doors.socketio.outbox import Outbox
 from greenroom.doors.socketio.receiving import Arrived, Message
 from greenroom.errors import BadRequest, Busy, GreenroomError, TooLarge, TooSlow, Unavailable
 from greenroom.protocol.commands import COMMANDS
+from greenroom.protocol.connect import ConnectAuth
 from greenroom.protocol.events import Closing, payload
 from greenroom.session.handle import Sessions
 
