@@ -58,7 +58,7 @@ class Chat(LlamaOperation, TextToText[LlamaEngine]):
         options, sampling = self.options, prompt.sampling
         request: dict[str, Any] = {
             "stream": True,
-            "return_progress": True,  # so that there are chunks, and with them chances to stop, while the prompt is read
+            "return_progress": True,  # chunks, and with them chances to stop, while the prompt is read
             "max_tokens": sampling.max_tokens or options.max_tokens,
         }
         if prompt.raw is not None:

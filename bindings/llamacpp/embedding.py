@@ -11,7 +11,8 @@ from greenroom.bindings.embedding_format import read_vectors
 from greenroom.bindings.roles import Embedding, Options
 from greenroom.errors import BindingFailed, Unavailable
 
-from .runtime import LlamaEngine, LlamaOperation, ModelOptions
+from .model_files import ModelFile
+from .runtime import LlamaEngine, LlamaOperation, LlamaServer, ModelOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,14 @@ class TextEmbedding(LlamaOperation, Embedding[LlamaEngine]):
         params.cache_ram_mib = 0
         if options.pooling != "auto":
             params.pooling_type = getattr(kinds, f"LLAMA_POOLING_TYPE_{options.pooling.upper()}")
+
+    @classmethod
+    def _start(cls, options: Any, model: ModelFile, key: str) -> LlamaServer:
+        server = super()._start(options, model, key)
+        if options.pooling == "auto" and server.handle_embeddings({"input": ["a"]}).get("error"):
+            del server  # a model that was made for text does not say how to pool
+            server = super()._start(options.model_copy(update={"pooling": "mean"}), model, key)
+        return server
 
     async def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """:raises BindingFailed: for a text longer than ``n_ctx``"""

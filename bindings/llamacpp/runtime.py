@@ -123,7 +123,7 @@ class LlamaOperation(Operation[LlamaEngine]):
 
     @classmethod
     async def open_engine(cls, options: Any, place: Place) -> LlamaEngine:
-        """:raises Unavailable, NotFound, BadRequest: about the model's file; :raises BindingFailed: it does not load."""
+        """:raises Unavailable, NotFound, BadRequest: about the file; :raises BindingFailed: it does not load."""
         return await asyncio.to_thread(cls._load, options, place)
 
     @classmethod
@@ -172,7 +172,7 @@ class LlamaOperation(Operation[LlamaEngine]):
 
 
 def _lock_port(params: Any, key: str) -> None:
-    """llama.cpp always listens on a port of this machine; nothing but this process may use it, a web page least of all."""
+    """llama.cpp always listens on a port of this machine; only this process may use it, a web page least of all."""
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [key]

@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """-> exit code. ``arguments``: by default those of the process."""
     prepare_streams()
     try:
-        app(args=None if arguments is None else list(arguments))
+        app(args=None if arguments is None else list(arguments), prog_name="greenroom")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     return 0

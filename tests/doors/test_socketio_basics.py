@@ -1,12 +1,11 @@
 """Connecting, joining, acknowledgements and events, with the ordinary Python client over both transports."""
 
-import asyncio
 from typing import Any
 
 import pytest
-from fakes.running_door import Client, RunningDoor, running_door
-from fakes.session import PIECES
 
+from fakes.running_door import Client, RawClient, RunningDoor, running_door
+from fakes.session import PIECES
 from greenroom.doors.safety import Guard, Token
 from greenroom.doors.socketio import Limits
 from greenroom.values import Access
@@ -34,20 +33,16 @@ async def test_a_turn_over_each_transport(transports: list[str]) -> None:
 
 
 async def test_the_acknowledgement_comes_before_the_jobs_events() -> None:
-    async with running_door() as server, Client(server) as client:
-        await client.connect({"session": "main"})
-        order: list[str] = []
-        acknowledged = asyncio.Event()
-
-        def acknowledge(reply: Any) -> None:
-            order.append("ack")
-            acknowledged.set()
-
-        await client.sio.emit("say", {"text": "hi"}, callback=acknowledge)
-        order += [name for name, _ in await client.until(lambda event: event[0] == "job_finished")]
-        await acknowledged.wait()
-        assert order[:2] in (["ack", "session_joined"], ["session_joined", "ack"]) or order[0] == "session_joined"
-        # python-socketio runs callbacks and handlers apart; the frames' order is in test_socketio_order
+    async with running_door() as server, RawClient(server) as client:
+        await (await client.open()).join()
+        await client.send('421["say",{"text":"hi"}]')
+        frames = [await client.frame() for _ in range(4)]
+        assert [frame.partition(",")[0] for frame in frames] == [
+            '42["session_joined"',
+            '431[{"success":true',
+            '42["job_started"',
+            '42["job_finished"',
+        ]
 
 
 async def test_a_client_that_names_no_session_hears_only_its_own_replies() -> None:
@@ -178,17 +173,13 @@ async def test_leaving_ends_private_work_and_joining_again_makes_somebody_new() 
             await client.next("session_joined")
             (first,) = server.sessions.main.callers
             await client.call("generate_text", {"prompt": "hang"})
-        await asyncio.wait_for(_until_gone(server, first), 10)
+        while await server.sessions.main.forgotten.get() != first:
+            pass
         assert not server.sessions.main.private
         async with Client(server) as client:
             await client.connect({"session": "main"})
             await client.next("session_joined")
             assert first not in server.sessions.main.callers
-
-
-async def _until_gone(server: RunningDoor, client_id: str) -> None:
-    while client_id not in server.sessions.main.forgotten:
-        await asyncio.sleep(0)
 
 
 async def test_closing_tells_everybody_before_the_transport_ends() -> None:

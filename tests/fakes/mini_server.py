@@ -237,7 +237,7 @@ class MiniServer:
         return {**self.selected, "jobs": {"running": running, "queued": queued}}
 
     def _on_session_state(self, _client: _Client) -> dict[str, Any]:
-        return {"success": True, **self._state()}
+        return {"success": True, "state": self._state()}
 
     def _on_session_join(
         self, client: _Client, session: str = "main", epoch: str = "", last_seq: int | None = None, plays: bool = False

@@ -13,9 +13,9 @@ from typing import Any, Self
 import aiohttp
 import socketio
 import uvicorn
-from fakes.session import FakeSessions
 from prometheus_client import CollectorRegistry
 
+from fakes.session import FakeSessions
 from greenroom.doors.safety import Guard
 from greenroom.doors.socketio import Limits, SocketDoor
 from greenroom.doors.web import create_asgi_app, create_web_app, uvicorn_settings
@@ -89,7 +89,7 @@ async def running_door(
         app = create_asgi_app(door.asgi, create_web_app(guard, Folders(folders), registry, health))
         server = _Server(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]  # the same shape, spelled without uvicorn's own names
+                app,
                 log_level="warning",
                 timeout_graceful_shutdown=1,
                 **uvicorn_settings(),

@@ -24,7 +24,7 @@ class FakeSession:
         self._log = ReplayLog(log_bytes)
         self.executed: list[Command] = []
         self.callers: dict[str, Caller] = {}
-        self.forgotten: list[str] = []
+        self.forgotten: asyncio.Queue[str] = asyncio.Queue()
         self.players: list[str] = []
         self.waiting = asyncio.Event()
         self.released = asyncio.Event()
@@ -146,7 +146,7 @@ class FakeSession:
 
     def forget(self, client_id: str) -> None:
         self.leave(client_id)
-        self.forgotten.append(client_id)
+        self.forgotten.put_nowait(client_id)
         if (task := self.private.pop(client_id, None)) is not None:
             task.cancel()
 

@@ -81,7 +81,7 @@ def _only_one(lock: Path) -> Iterator[None]:
 
 
 def _make_in_a_child(path: Path) -> None:
-    """So that torch is not imported into the test's own process. One thread: two that wait for each other are slower."""
+    """So that torch stays out of the test's own process. One thread: two that wait for each other are slower."""
     tests = str(Path(__file__).parents[1])
     subprocess.run(
         [sys.executable, "-m", "fakes.tiny_model", str(path)],

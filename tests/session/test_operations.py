@@ -76,7 +76,7 @@ async def test_using_an_operation(scene: Scene) -> None:
     _, told = await scene.run("operation_use", role="stt", payload={"audio_bytes": sound, "sr": 8000, "sw": 1, "ch": 1})
     assert results(told) == [{"transcription": "hello"}]
     _, told = await scene.run("operation_use", role="tts", payload={"content": "Hey"})
-    assert sum(len(result["audio_bytes"]) for result in results(told)) == 480  # type: ignore[arg-type]
+    assert sum(len(result["audio_bytes"]) for result in results(told)) == 480  # type: ignore[arg-type, misc]
     _, told = await scene.run("operation_use", role="filter_text", id="scripted", payload={"content": "Wow!"})
     assert results(told) == [{"loud": True, "content": "Wow!"}], "loaded for this one use"
     assert (await scene.session.state())["operations"]["filter_text"] == []

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from greenroom.errors import BadRequest
 from greenroom.values import Role
+from greenroom.yaml_text import load_yaml
 
 
 class BindingCard(BaseModel):
@@ -40,9 +41,11 @@ def _plain(value: Any) -> Any:
 
 def _load_yaml(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe loaders
+        return load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadRequest(f"{path}: {error}") from error
+    except BadRequest as error:
+        raise BadRequest(f"{path}, {error.message}") from error
     except OSError as error:
         raise BadRequest(f"{path} cannot be read: {error.strerror or error}") from error
 

@@ -179,7 +179,8 @@ class Room:
     # Looking
 
     async def state(self) -> Members:
-        return await self.query("session_state")
+        told = (await self.query("session_state")).get("state")
+        return told if isinstance(told, dict) else {}
 
     async def sessions(self) -> list[Members]:
         return _members((await self.query("session_list")).get("sessions"))

@@ -16,13 +16,11 @@ from typing import Any
 import yaml
 
 from greenroom.errors import BadRequest
+from greenroom.yaml_text import MAX_DEPTH, load_yaml
 
 MAX_FILE_BYTES = 1_000_000
 MAX_NODES = 50_000
-MAX_DEPTH = 50
 
-_MAYBE_DEEP = re.compile(r"(?:[-?:][ \t]+){30}|^[ \t]{60}", re.MULTILINE)
-_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ENTRY = re.compile(r"[^\s#\-][^:\n]*:(?=\s|$)")
 _PLAIN_VALUE = re.compile(r"(?P<head>[^:\n]+:[ \t]+)(?P<value>\S.*?)(?P<end>\s*)")
 _OPEN_COLLECTION = re.compile(r":[ \t]+(?:\[|\{(?!\{))")
@@ -61,11 +59,11 @@ def parse_yaml(text: str) -> YamlFile:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     mended: tuple[int, ...] = ()
     try:
-        raw = _load(text)
+        raw = load_yaml(text)
     except yaml.YAMLError as error:
         text, mended = _mended(text)
         try:
-            raw = _load(text)
+            raw = load_yaml(text)
         except yaml.YAMLError:
             raise BadRequest(_complaint(error)) from error
     if raw is None:
@@ -73,25 +71,6 @@ def parse_yaml(text: str) -> YamlFile:
     if not isinstance(raw, dict):
         raise BadRequest(f"line 1: wanted keys and values, found a {type(raw).__name__}")
     return YamlFile(_Plain().mapping(raw, 0), mended)
-
-
-def _load(text: str) -> Any:
-    try:
-        _refuse_depth(text)
-        return yaml.load(text, Loader=_LOADER)  # noqa: S506 -- both are safe loaders
-    except (ValueError, TypeError, OverflowError) as error:  # a date like 2023-99-99, an unhashable key
-        raise yaml.YAMLError(str(error)) from error
-
-
-def _refuse_depth(text: str) -> None:
-    """The C loader recurses on its stack and crashes the process when values are nested deeply enough."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH and not _MAYBE_DEEP.search(text):
-        return
-    depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise BadRequest(f"line {_line(event.start_mark)}: values are nested deeper than {MAX_DEPTH} levels")
 
 
 def _complaint(error: yaml.YAMLError) -> str:
@@ -164,7 +143,7 @@ def _lines(text: str) -> list[str]:
 
 def _parses(entry: str) -> bool:
     try:
-        value = _load(entry)
+        value = load_yaml(entry)
     except yaml.YAMLError:
         return False
     return value is None or isinstance(value, dict)

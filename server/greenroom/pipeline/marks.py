@@ -21,13 +21,6 @@ CLOSERS = "\"'”’»›)]}」』）》〉】〕〗｝］*_`~"
 _TONE_AND_VOICE = "\u0e33\u0eb3\uff9e\uff9f"
 """Letters by category that Unicode's grapheme rules join to what precedes them"""
 
-CASELESS = (
-    "\u0590-\u08ff\u0900-\u0dff\u0e00-\u0fff\u1000-\u109f\u1100-\u139f\u1780-\u18af\u1900-\u1aaf"
-    "\u2e80-\u2fff\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3040-\u30ff\u3100-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
-    "\uff66-\uff9f\U00020000-\U0003ffff"
-)
-"""Character class: scripts without capitals"""
-
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 """Character class: Thai, Lao, Myanmar, Khmer: no space between words, one between phrases"""
 
