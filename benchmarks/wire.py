@@ -49,9 +49,7 @@ class Wire(asyncio.Protocol):
         self.closed_at = 0.0
 
     @classmethod
-    async def join(
-        cls, port: int, auth: Mapping[str, Any], heard: Callable[[Received], None] | None = None
-    ) -> "Wire":
+    async def join(cls, port: int, auth: Mapping[str, Any], heard: Callable[[Received], None] | None = None) -> "Wire":
         """Connected, and joined to the session that ``auth`` names. :raises ConnectionError: refused."""
         loop = asyncio.get_running_loop()
         _, wire = await loop.create_connection(lambda: cls(port, heard), "127.0.0.1", port)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fakes.cutting_proxy import cutting_proxy
+from fakes.server_process import running_server
 from greenroom import client, errors
 from greenroom.protocol import events
 
@@ -100,3 +101,23 @@ async def test_cut_at_random_bytes_text_and_sound_are_those_of_an_uncut_client(s
             assert answer.voice is not None
             assert answer.voice.pcm == pcm
         assert len(await uncut.history(1000)) == number
+
+
+async def test_a_server_that_was_killed_and_comes_back(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with running_server(home) as first:
+        port = int(first.url.rsplit(":", 1)[1])
+        async with client.connect(first.url) as room:
+            await room.ask("It rains.", voice=False)
+            before = await room.history()
+            turn = room.say("One two three four five six seven eight nine ten. " * 20)
+            while not (await anext(turn)).audio:
+                pass
+            await first.kill()
+            async with running_server(home, port=port):
+                with pytest.raises(errors.Restarted):
+                    async for _ in turn:
+                        pass
+                after = await room.history()
+                assert [line["content"] for line in after][: len(before)] == [line["content"] for line in before]
+                assert (await room.ask("Are you back?", voice=False)).text

@@ -184,6 +184,13 @@ class RawClient:
         assert (await self.frame()).startswith("40{")
         return self
 
+    def drop(self) -> None:
+        """End the TCP connection without a word."""
+        transport = self.ws.get_extra_info("socket")
+        assert transport is not None
+        connection = self.ws._conn  # type: ignore[union-attr]  # aiohttp has no public way to be rude
+        connection.transport.abort()
+
     async def send(self, *frames: str | bytes) -> None:
         for frame in frames:
             if isinstance(frame, bytes):

@@ -52,5 +52,15 @@ def connect(
     :raises BadRequest: if ``url`` is no address of a server.
     """
     return Room(
-        ConnectOptions(url, session, token, role, plays, debug, client, connect_timeout_s, away_limit_s),
+        ConnectOptions(
+            url=url,
+            session=session,
+            token=token,
+            role=role,
+            plays=plays,
+            debug=debug,
+            client=client,
+            connect_timeout_s=connect_timeout_s,
+            away_limit_s=away_limit_s,
+        )
     )

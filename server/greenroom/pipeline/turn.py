@@ -10,7 +10,7 @@ Four tasks of one group joined by channels; nothing waits for the whole of anyth
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from greenroom.bindings.guard import guarded
@@ -19,13 +19,13 @@ from greenroom.errors import GreenroomError
 from greenroom.pipeline.chain import one, stacked, unstalled
 from greenroom.pipeline.channel import Channel
 from greenroom.pipeline.framing import cut
-from greenroom.pipeline.loudness import volumes
+from greenroom.pipeline.loudness import LoudnessMeter
 from greenroom.pipeline.playback import Playback, SpokenSentence
 from greenroom.pipeline.sentences import Sentence, SentenceSplitter
 from greenroom.pipeline.synthesis import Synthesis
 from greenroom.pipeline.thoughts import ThoughtSplitter
 from greenroom.protocol import events
-from greenroom.values import ChunkType, TextChunk, TextDelta, ToolCall
+from greenroom.values import Audio, ChunkType, TextChunk, TextDelta, ToolCall
 
 Deltas = AsyncGenerator[TextDelta | ToolCall, None]
 _WAITING_DELTAS = 256
@@ -281,7 +281,7 @@ class Turn:
             self.on_sentence()
 
     async def _send_audio(self, index: int, synthesis: Synthesis) -> None:
-        part = 0
+        voice = _Voice()
         ended = False
         audio = None
         while pieces := await synthesis.audio.take():
@@ -293,29 +293,27 @@ class Turn:
                     self._marks.first_sound = synthesis.first_at
                     self._marks.synthesis_started = synthesis.started_at
                 ended = number == len(chunks) and synthesis.audio.ended
-                self._send_chunk(index, part, audio.pcm, audio, last=ended)
-                part += 1
+                self._send_chunk(index, voice, audio, last=ended)
         if audio is not None and not ended:
-            self._send_chunk(index, part, b"", audio, last=True)
+            self._send_chunk(index, voice, replace(audio, pcm=b""), last=True)
 
-    def _send_chunk(self, index: int, part: int, pcm: bytes, like: Any, *, last: bool) -> None:
+    def _send_chunk(self, index: int, voice: "_Voice", audio: Audio, *, last: bool) -> None:
         if self._stopped:
             return
-        duration_ms = 1000 * len(pcm) / (like.frame_bytes * like.sample_rate)
         event = events.AudioChunk(
             job_id=self.job_id,
             index=index,
-            part=part,
-            audio=pcm,
-            sr=like.sample_rate,
-            sw=like.sample_width,
-            ch=like.channels,
+            part=voice.parts,
+            audio=audio.pcm,
+            sr=audio.sample_rate,
+            sw=audio.sample_width,
+            ch=audio.channels,
             t_ms=round(self.playback.sent_ms, 2),
-            duration_ms=round(duration_ms, 2),
-            volumes=volumes(pcm, like.sample_rate, like.sample_width, like.channels),
+            duration_ms=round(audio.duration_ms, 2),
+            volumes=voice.volumes(audio, last=last),
             last=last,
         )
-        self.playback.sent(index, duration_ms)
+        self.playback.sent(index, audio.duration_ms)
         self.emit(event)
 
     async def _pace(self) -> None:
@@ -324,6 +322,24 @@ class Turn:
         early_ms = self.playback.lead_ms() - self.settings.audio_lead_ms
         if early_ms > 0:
             await asyncio.sleep(early_ms / 1000)
+
+
+class _Voice:
+    """The sound of one sentence on its way out: its parts are counted, its loudness is measured across them."""
+
+    def __init__(self) -> None:
+        self.parts = 0
+        self._format: tuple[int, int, int] | None = None
+        self._meter: LoudnessMeter | None = None
+
+    def volumes(self, audio: Audio, *, last: bool) -> list[float]:
+        """Counts the part, too."""
+        self.parts += 1
+        wanted = (audio.sample_rate, audio.sample_width, audio.channels)
+        if self._meter is None or self._format != wanted:
+            self._format, self._meter = wanted, LoudnessMeter(*wanted)
+        values = self._meter.feed(audio.pcm)
+        return values + self._meter.finish() if last else values
 
 
 async def _merged(arrived: Channel[TextChunk]) -> AsyncGenerator[TextChunk, None]:

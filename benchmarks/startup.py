@@ -1,0 +1,129 @@
+"""From nothing to an answered ``response``: time, memory, and what was imported on the way.
+
+The home is empty, so the configuration is the shipped one. The client connects as soon as the port takes connections
+and asks at once; the clock starts before the process does.
+"""
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+
+from benchmarks.figures import Figure, Report, percentile
+from benchmarks.plan import Plan
+from benchmarks.serving import Server, free_port, ready, spawn, temporary_home
+from benchmarks.wire import Wire
+
+HEAVY = ("openai", "numpy", "torch")
+_IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*(\d+) \|( *)(\S+)$", re.MULTILINE)
+_POLL_S = 0.002
+_START_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    first_text_s: float
+    """from the process's start to the first text of the first response"""
+    response_ms: float
+    """from the first response to its first text, eliza's own time included"""
+    second_ms: float
+    audio_ms: float
+    """from the first response to its first sound"""
+    resident_mb: float
+
+
+async def run(plan: Plan) -> Report:
+    await _once()  # writes the byte code, fills the page cache
+    starts = [await _once() for _ in range(plan.choose(15, 4))]
+    log = await _import_log()
+    imported = sorted({name for name in HEAVY if re.search(rf"\| +{name}(\.|$)", log, re.MULTILINE)})
+    first = [start.first_text_s for start in starts]
+    responses = [start.response_ms for start in starts]
+    figures = [
+        Figure(
+            "process start to the first text of a response",
+            "s",
+            {"p50": percentile(first, 0.5), "max": max(first)},
+            {"max": 1.0},
+            note=f"default config, n={len(first)}",
+        ),
+        Figure(
+            "that response to its first text",
+            "ms",
+            {"p50": percentile(responses, 0.5), "max": max(responses)},
+            {"max": 20},
+            note="eliza's own time in it",
+        ),
+        Figure("the second response to its first text", "ms", {"p50": percentile([s.second_ms for s in starts], 0.5)}),
+        Figure("the first response to its first sound", "ms", {"p50": percentile([s.audio_ms for s in starts], 0.5)}),
+        Figure("resident after it", "MB", {"max": max(start.resident_mb for start in starts)}, {"max": 110}),
+        Figure(f"heavy packages imported ({', '.join(HEAVY)})", "", {"": len(imported)}, {"": 1e-9}),
+    ]
+    report = Report(figures)
+    if not all(figure.passed for figure in figures):
+        report.notes.append(import_breakdown(log))
+    return report
+
+
+async def _once() -> Start:
+    with temporary_home() as home:
+        begin = time.monotonic()
+        server = await spawn(home, free_port())
+        try:
+            wire = await _first_connection(server, begin)
+            asked = wire.emit("response", {"text": "Hello, who are you?", "include_audio": True})
+            text = await wire.until("text_chunk")
+            audio = await wire.until("audio_chunk")
+            resident = server.resident_mb()
+            wire.emit("interrupt", {})
+            await wire.until("job_finished")
+            again = wire.emit("response", {"text": "And what do you like?", "include_audio": True})
+            second = await wire.until("text_chunk")
+            wire.close()
+        finally:
+            await server.stop()
+    return Start(
+        text.at - begin,
+        (text.at - asked) * 1000,
+        (second.at - again) * 1000,
+        (audio.at - asked) * 1000,
+        resident,
+    )
+
+
+async def _first_connection(server: Server, begin: float) -> Wire:
+    while True:
+        try:
+            return await Wire.join(server.port, {"session": "main"})
+        except ConnectionRefusedError:
+            if server.process.returncode is not None or time.monotonic() - begin > _START_S:
+                raise RuntimeError(f"the server did not start: {server.logged()}") from None
+            await asyncio.sleep(_POLL_S)
+
+
+async def _import_log() -> str:
+    """What Python says of every import from the start to an answered response."""
+    with temporary_home() as home:
+        server = await spawn(home, 0, "-X", "importtime")
+        try:
+            await ready(server)
+            wire = await Wire.join(server.port, {"session": "main"})
+            wire.emit("response", {"text": "Hello, who are you?", "include_audio": True})
+            await wire.until("audio_chunk")
+            wire.close()
+        finally:
+            await server.stop()
+        return server.logged()
+
+
+def import_breakdown(log: str, longest: int = 25) -> str:
+    """The packages that cost most, each with all that it brought in, slowest first."""
+    own: dict[str, int] = {}
+    for self_us, _, _, name in _IMPORT.findall(log):
+        package = ".".join(name.split(".")[: 2 if name.startswith("greenroom") else 1])
+        own[package] = own.get(package, 0) + int(self_us)
+    total = sum(own.values())
+    lines = [f"imports: {total / 1000:.0f} ms in all (measured with -X importtime, which slows them); by package:"]
+    for package in sorted(own, key=lambda name: -own[name])[:longest]:
+        lines.append(f"  {own[package] / 1000:7.1f} ms  {package}")
+    return "\n".join(lines)
