@@ -52,7 +52,7 @@ async def test_its_server_answers_far_from_any_checkout(installed: Path, tmp_pat
     ):
         answer = await room.ask("Hello, who are you?")
         assert "Robin" in answer.text
-        assert answer.audio is not None and answer.audio.duration_ms > 500
+        assert answer.voice is not None and answer.voice.duration_ms > 500
     where = subprocess.run(
         [sys.executable, "-c", "import greenroom; print(greenroom.__file__)"],
         env={**os.environ, "PYTHONPATH": str(installed)},
