@@ -1,8 +1,8 @@
 """The latency rig: what the server adds to a backend's own times, from the user's input to text and to sound.
 
 The fake OpenAI-compatible server takes 0.15 s to its first token and then sends 30 a second; its voice takes 0.2 s to
-its first sound. Both say when they were asked and when they wrote each piece, by the clock that the client uses, so what
-the server adds is a subtraction. Answers of different lengths take turns, so that a disturbance hits all alike.
+its first sound. Both say when they were asked and when they wrote each piece, by the clock that the client uses, so
+what the server adds is a subtraction. Answers of different lengths take turns, so that a disturbance hits all alike.
 """
 
 import random
@@ -10,12 +10,11 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from fakes.openai_script import scripted_answer
-
 from benchmarks.figures import Figure, Report, percentile, spread
 from benchmarks.plan import Plan, default_filters
 from benchmarks.serving import Backend, Exchange, fake_backend, serving, temporary_home
 from benchmarks.wire import Wire
+from fakes.openai_script import scripted_answer
 
 LENGTHS = (30, 60, 240, 3000)
 PROVING_TOKEN = 5

@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 import yaml
+
 from fakes.openai_server import fake_openai_process
 
 _READY = re.compile(r"is ready at http://[^:]+:(\d+)")
@@ -165,6 +166,6 @@ class Backend:
 
 @asynccontextmanager
 async def fake_backend(*arguments: str) -> AsyncGenerator[Backend, None]:
-    """0.15 s to the first token, 30 tokens/s; speech after 0.2 s, then at 0.15 of real time: the fake's own defaults."""
+    """0.15 s to the first token, 30 tokens/s; speech after 0.2 s, then at 0.15 of real time: the fake's defaults."""
     async with fake_openai_process(*arguments) as base_url:
         yield Backend(base_url)

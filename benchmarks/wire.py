@@ -1,7 +1,7 @@
 """A Socket.IO client that measures: websocket frames as they come off the socket, stamped when they are read.
 
-It does as little as it can for each frame, since a hundred of them share one process and what they cost delays what they
-measure. Times are ``time.monotonic`` seconds.
+It does as little as it can for each frame, since a hundred of them share one process, and what they cost delays what
+they measure. Times are ``time.monotonic`` seconds.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 _HANDSHAKE = (
     "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
@@ -96,15 +96,15 @@ class Wire(asyncio.Protocol):
     # the protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(_HANDSHAKE.format(port=self._port).encode())
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self._transport.write(_HANDSHAKE.format(port=self._port).encode())
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed_at = time.monotonic()
         self.closed.set()
         lost = ConnectionError("the server closed the connection")
-        for answer in (*self._acks.values(), self._joined):
+        waiting: list[asyncio.Future[Any]] = [*self._acks.values(), self._joined]
+        for answer in waiting:
             if not answer.done():
                 answer.set_exception(lost)
                 answer.exception()

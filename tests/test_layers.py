@@ -15,7 +15,7 @@ BINDINGS = PACKAGE.parent.parent / "bindings"
 LEVELS = (
     "values errors",
     "protocol",
-    "config paths log metrics",
+    "config paths log metrics yaml_text",
     "rpc",
     "personalities bindings store places",
     "assistants tools extensions",

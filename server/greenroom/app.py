@@ -160,6 +160,7 @@ class Greenroom:
 
     async def warm_up(self) -> None:
         """Open what the first turn needs, so that it is no slower than the second."""
+        await asyncio.to_thread(self.house.personalities.languages)
         session = await self.sessions.get(self.house.config.value.session.default)
         held = []
         try:

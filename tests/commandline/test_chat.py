@@ -1,7 +1,6 @@
 import _thread
 import io
 import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from fakes.mini_server import ThreadedServer
 from fakes.sound_device import SoundDevice
 from greenroom.cli import main
+from greenroom.commandline.console import Console
 
 Captured = pytest.CaptureFixture[str]
 
@@ -141,13 +141,14 @@ def test_ctrl_c_stops_the_answer_and_not_the_talk(
 ) -> None:
     typed(["Hello", "Again"], monkeypatch)
     server.hold()
+    show = Console.write
 
-    def press() -> None:
-        server.wait_until_held()
-        _thread.interrupt_main()
+    def write(self: Console, text: str) -> None:
+        show(self, text)
+        if text == "said: ":
+            monkeypatch.setattr(Console, "write", show)
+            _thread.interrupt_main()
 
-    finger = threading.Thread(target=press)
-    finger.start()
+    monkeypatch.setattr(Console, "write", write)
     assert main(["chat", "--no-voice", "--url", server.url]) == 0
-    finger.join()
     assert capsys.readouterr().out.splitlines()[:2] == ["You said: ", "You said: Again Fine."]

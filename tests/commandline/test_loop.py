@@ -44,7 +44,7 @@ class Held:
         self.cancelled = threading.Event()
 
     async def work(self) -> str:
-        _thread.interrupt_main()
+        self._press()
         try:
             await self.end.wait()
         except asyncio.CancelledError:
@@ -58,6 +58,9 @@ class Held:
 
     async def refuse(self) -> None:
         self.interrupted += 1
+        self._press()
+
+    def _press(self) -> None:
         _thread.interrupt_main()
 
 

@@ -1,7 +1,6 @@
 import _thread
 import io
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from fakes.mini_server import GOOD_TOKEN, ThreadedServer, threaded_server, tone
 from fakes.sound_device import SoundDevice
 from greenroom.cli import main
 from greenroom.client import WavWriter, read_wav
+from greenroom.commandline.voice import WavFile
 from greenroom.values import Audio
 
 Captured = pytest.CaptureFixture[str]
@@ -123,18 +123,20 @@ def test_words_do_not_steer_the_terminal(server: ThreadedServer, capsys: Capture
 
 
 def test_ctrl_c_interrupts_the_character_and_the_file_is_whole(
-    server: ThreadedServer, tmp_path: Path, capsys: Captured
+    server: ThreadedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     server.hold()
+    written: list[Audio] = []
+    write = WavFile.play
 
-    def press() -> None:
-        server.wait_until_held()
-        _thread.interrupt_main()
+    def play(self: WavFile, audio: Audio) -> None:
+        write(self, audio)
+        written.append(audio)
+        if len(written) == 2:
+            _thread.interrupt_main()
 
-    finger = threading.Thread(target=press)
-    finger.start()
+    monkeypatch.setattr(WavFile, "play", play)
     assert main(["say", "Hello", "--url", server.url]) == 130
-    finger.join()
     assert capsys.readouterr().out == "You said: \n"
     assert read_wav(tmp_path / "answer.wav").pcm == tone(40, 0) + tone(40, 1)
     assert [name for name, _ in server.server.seen].count("interrupt") == 1

@@ -181,7 +181,7 @@ store: {url: nonsense}
         "config.yaml, line 15: bindings.a: wanted a mapping of keys to values, found 3",
         "config.yaml, line 16: 1: wanted a text as key, found 1",
         "config.yaml, line 17: generation.temperature: wanted a number from 0 to 10 or null, found nan",
-        "config.yaml, line 18: store.url: wanted a database URL such as postgresql+asyncpg://host/greenroom, "
+        "config.yaml, line 18: store.url: wanted a database URL such as postgresql+psycopg://host/greenroom, "
         "found 'nonsense'",
     ]
 

@@ -489,9 +489,6 @@ class ThreadedServer:
     def url(self) -> str:
         return self.server.url
 
-    def wait_until_held(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.server.reached.wait(), self.loop).result(30)
-
     def hold(self) -> None:
         self.loop.call_soon_threadsafe(self.server.go.clear)
 

@@ -90,3 +90,13 @@ def test_a_reader_never_sees_an_unexplained_gap(sizes: list[int], limit: int) ->
                 cursor = item.to_seq
         assert len(sizes) == 1 or log.bytes <= limit or log.seq == 1 or log.bytes <= limit + 4400
     assert log.seq == len(sizes)
+
+
+def test_all_sound_can_be_let_go() -> None:
+    log = ReplayLog(100_000)
+    log.append(TextChunk(chunk="a"))
+    log.append(audio(5000))
+    log.drop_audio()
+    assert read(log, 0) == [1, (2, 2)]
+    log.append(audio(10))
+    assert read(log, 2) == [3]

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class FoundBinding:
     model_entries: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
     _code: Binding | None = None
+    _loading: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def has_code(self) -> bool:
@@ -59,12 +61,12 @@ class FoundBinding:
 
     def load(self) -> Binding:
         """Import ``binding.py``, once. :raises Unavailable: with what is wrong and what mends it."""
-        if self._code is not None:
+        with self._loading:
+            if self._code is None:
+                if self.error or not self.has_code:
+                    raise Unavailable(self.problem)
+                self._code = _import_binding(self.id, self.folder)
             return self._code
-        if self.error or not self.has_code:
-            raise Unavailable(self.problem)
-        self._code = _import_binding(self.id, self.folder)
-        return self._code
 
     def operation(self, role: Role) -> type[AnyOperation]:
         """The class for a role. :raises NotFound: if the binding does not serve it."""

@@ -2,10 +2,11 @@
 reaches the program on every platform."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -43,18 +44,14 @@ class LoopThread:
         """
         if self._loop is None:
             raise RuntimeError("the loop does not run")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        soft: Future[None] | None = None
-        while True:
-            try:
-                if wait((future,), timeout=_POLL_S).done:
-                    return future.result()
-            except KeyboardInterrupt:
-                if on_interrupt is not None and soft is None:
-                    soft = asyncio.run_coroutine_threadsafe(on_interrupt(), self._loop)
-                    continue
-                future.cancel()
-                raise
+        with _Interrupts(self._loop, on_interrupt) as interrupts:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            interrupts.watch(future)
+            while not wait((future,), timeout=_POLL_S).done:
+                pass
+        if future.cancelled():
+            raise KeyboardInterrupt
+        return future.result()
 
     def _serve(self) -> None:
         with self._runner as runner:
@@ -64,3 +61,40 @@ class LoopThread:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._ready.set()
         await self._stop.wait()
+
+
+class _Interrupts:
+    """While it is entered Ctrl-C raises nothing: an exception could strike between any two steps of the waiting."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, gently: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
+        self._loop = loop
+        self._gently = gently
+        self._work: Future[Any] | None = None
+        self._cancel = False
+        self._before: Any = None
+        self._applies = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> Self:
+        if self._applies:
+            self._before = signal.signal(signal.SIGINT, self._pressed)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._applies:
+            signal.signal(signal.SIGINT, self._before)
+
+    def watch(self, work: Future[Any]) -> None:
+        self._work = work
+        if self._cancel:
+            work.cancel()
+
+    def _pressed(self, _signal: int, _frame: FrameType | None) -> None:
+        gently, self._gently = self._gently, None
+        if gently is not None:
+            asyncio.run_coroutine_threadsafe(gently(), self._loop)
+            return
+        self._cancel = True
+        if self._work is not None:
+            self._work.cancel()

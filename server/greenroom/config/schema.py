@@ -39,7 +39,7 @@ def _upper(value: Any) -> Any:
 
 def _database(value: str) -> str:
     if value and not re.match(r"[A-Za-z][A-Za-z0-9+]*://", value):
-        raise PydanticCustomError("database", "wanted a database URL such as postgresql+asyncpg://host/greenroom")
+        raise PydanticCustomError("database", "wanted a database URL such as postgresql+psycopg://host/greenroom")
     return value
 
 
@@ -185,7 +185,13 @@ class TurnConfig(Section):
     ] = "hidden"
     chunk_ms: Annotated[int, Field(ge=20, le=1000, description="milliseconds of audio in one audio_chunk")] = 100
     timeout_s: Annotated[
-        float, Field(gt=0, le=DAY_S, description="seconds after which a turn is given up", json_schema_extra=OWNER)
+        float,
+        Field(
+            gt=0,
+            le=DAY_S,
+            description="seconds without a sign of life from a backend after which a turn is given up",
+            json_schema_extra=OWNER,
+        ),
     ] = 600
 
 

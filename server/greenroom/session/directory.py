@@ -36,6 +36,8 @@ class SessionDirectory:
         self._sessions: dict[str, Session] = {}
         self._opening: dict[str, asyncio.Task[Session]] = {}
         self._idle_since: dict[str, float] = {}
+        self._quiet_at: dict[str, int] = {}
+        """each session's newest event at the last sweep: one that is still the newest means silence since"""
         self._sweeper: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -156,6 +158,9 @@ class SessionDirectory:
             limit_s = self._house.config.value.session.idle_close_s
             self._house.metrics.engines.set(self._house.engines.open_count)
             for name, session in list(self._sessions.items()):
+                if session.log.seq == self._quiet_at.get(name):
+                    session.log.drop_audio()
+                self._quiet_at[name] = session.log.seq
                 if not self._unused(session):
                     self._idle_since.pop(name, None)
                     continue
@@ -166,6 +171,7 @@ class SessionDirectory:
     async def _retire(self, name: str) -> None:
         session = self._sessions.pop(name)
         self._idle_since.pop(name, None)
+        self._quiet_at.pop(name, None)
         self._house.metrics.sessions.set(len(self._sessions))
         await session.close("the session is not in use", 1.0)
 

@@ -1,5 +1,6 @@
 """The desk for questions that change nothing: what there is, what is chosen, what was said."""
 
+import asyncio
 from typing import Any
 
 from greenroom.bindings.discovery import FoundBinding
@@ -50,7 +51,10 @@ class ListingDesk:
         session.handle(Embed, self._embed)
 
     async def _bindings(self, command: ListAvailableBindings, caller: Caller) -> Reply:
-        return {"success": True, "bindings": [describe(found) for found in self._house.bindings.all().values()]}
+        found = list(self._house.bindings.all().values())
+        # The first time this imports every binding: not on the event loop.
+        described = await asyncio.to_thread(lambda: [describe(one) for one in found])
+        return {"success": True, "bindings": described}
 
     async def _models(self, command: ListAvailableModels, caller: Caller) -> Reply:
         spec = self._session.operations.spec(Role.T2T)

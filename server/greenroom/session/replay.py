@@ -89,22 +89,17 @@ class ReplayLog:
         self._listeners[listener] = None
         return lambda: self._listeners.pop(listener, None)
 
+    def drop_audio(self) -> None:
+        """Let go of all sound, as for a session in which nothing has happened for a while."""
+        self._drop_audio(len(self._entries), 0)
+
     @property
     def listeners(self) -> int:
         return len(self._listeners)
 
     def _trim(self) -> None:
-        position = max(self._next_audio - self._first_seq, 0)
         last = len(self._entries) - 1
-        while self.bytes > self.limit_bytes and position < last:
-            entry = self._entries[position]
-            if isinstance(entry.event, AudioChunk):
-                self.bytes -= entry.size - _EVENT_OVERHEAD_BYTES // 4
-                entry.size = _EVENT_OVERHEAD_BYTES // 4
-                entry.event = None
-                entry.wire = {}
-            position += 1
-        self._next_audio = self._first_seq + position
+        self._drop_audio(last, self.limit_bytes)
         drop = 0
         target = self.limit_bytes * 7 // 8 if self.bytes > self.limit_bytes else self.limit_bytes
         while self.bytes > target and drop < last:
@@ -113,3 +108,16 @@ class ReplayLog:
         if drop:
             del self._entries[:drop]
             self._first_seq += drop
+
+    def _drop_audio(self, end: int, limit_bytes: int) -> None:
+        """The oldest sound before position ``end``, until the rest is within the limit."""
+        position = max(self._next_audio - self._first_seq, 0)
+        while self.bytes > limit_bytes and position < end:
+            entry = self._entries[position]
+            if isinstance(entry.event, AudioChunk):
+                self.bytes -= entry.size - _EVENT_OVERHEAD_BYTES // 4
+                entry.size = _EVENT_OVERHEAD_BYTES // 4
+                entry.event = None
+                entry.wire = {}
+            position += 1
+        self._next_audio = self._first_seq + position

@@ -46,8 +46,7 @@ class Session:
         self.active = choices.active
         self.jobs = JobQueue(name, house.store, self.emit, config.session.queued_jobs, self._job_ended)
         self.callers: dict[str, Caller] = {}
-        self.player = ""
-        """the client whose playback reports count"""
+        self._players: dict[str, None] = {}
         self._handlers: dict[type[Command], Handler] = {}
         self._answers: OrderedDict[str, asyncio.Future[Reply]] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -63,6 +62,11 @@ class Session:
     @property
     def log(self) -> ReplayLog:
         return self._log
+
+    @property
+    def player(self) -> str:
+        """The client whose playback reports count: the first of those here that play; empty if none does."""
+        return next(iter(self._players), "")
 
     # for the desks
 
@@ -219,15 +223,14 @@ class Session:
 
     def join(self, caller: Caller, *, plays: bool) -> None:
         self.callers[caller.client_id] = caller
-        if plays and not self.player:
-            self.player = caller.client_id
+        if plays:
+            self._players[caller.client_id] = None
         for told in self._on_join:
             told(caller)
 
     def leave(self, client_id: str) -> None:
         self.callers.pop(client_id, None)
-        if self.player == client_id:
-            self.player = ""
+        self._players.pop(client_id, None)
 
     def forget(self, client_id: str) -> None:
         self.leave(client_id)

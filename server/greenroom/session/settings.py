@@ -12,7 +12,6 @@ from greenroom.config.schema import Config
 from greenroom.errors import Forbidden
 from greenroom.values import Access
 
-
 _NAME = "current_config"
 """what ``config_get`` adds; a client that sends all of it back means nothing by it"""
 

@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from greenroom.bindings.engines import LoadedOperation
 from greenroom.bindings.roles import AudioFilter, TextFilter, TextToSpeech, TextToText
 from greenroom.errors import Cancelled, GreenroomError, NotFound
-from greenroom.personalities.folder import Personality
 from greenroom.personalities.stop import cut
 from greenroom.pipeline.chain import closable
 from greenroom.pipeline.turn import Turn, TurnParts, TurnSettings
@@ -21,7 +20,7 @@ from greenroom.session.operations import operation_as, release_all
 from greenroom.session.prompting import chat_prompt_of
 from greenroom.session.session import Session
 from greenroom.store.records import LineRecord
-from greenroom.values import Prompt, Role, TextDelta, ToolCall
+from greenroom.values import Access, Prompt, Role, TextDelta, ToolCall
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,9 @@ class TurnDesk:
 
     def _playing(self) -> str | None:
         spoken = self._spoken
-        return spoken.job_id if spoken and (not spoken.ended or spoken.turn.playback.playing) else None
+        if spoken is None or spoken.cut is not None:
+            return None
+        return spoken.job_id if not spoken.ended or spoken.turn.playback.playing else None
 
     # commands
 
@@ -77,7 +78,7 @@ class TurnDesk:
 
             held: list[LoadedOperation] = []
             try:
-                parts = await self._parts(command.include_audio, self._session.personality(), held)
+                parts = await self._parts(command.include_audio, self._voices(), held)
                 await self._speak(job, parts, given())
             finally:
                 await release_all(held)
@@ -138,7 +139,7 @@ class TurnDesk:
         try:
             model = await session.operations.hold(Role.T2T)
             held.append(model)
-            parts = await self._parts(command.include_audio, personality, held)
+            parts = await self._parts(command.include_audio, personality.voice, held)
             prompt = chat_prompt_of(session, personality)
             self._show_prompt(job, prompt)
             answering: TextToText[Any] = operation_as(TextToText, model)
@@ -149,7 +150,7 @@ class TurnDesk:
             await release_all(held)
 
     def _show_prompt(self, job: Job, prompt: Prompt) -> None:
-        watching = [caller for caller in self._session.callers.values() if caller.debug]
+        watching = [one for one in self._session.callers.values() if one.debug and one.access >= Access.PERFORMER]
         if not watching:
             return
         history = [
@@ -160,7 +161,16 @@ class TurnDesk:
         for caller in watching:
             caller.send(event, job.job_id)
 
-    async def _parts(self, include_audio: bool, personality: Personality, held: list[LoadedOperation]) -> TurnParts:
+    def _voices(self) -> Mapping[str, Mapping[str, Any]]:
+        """The character's voice by binding; a text can be said also where no character is on call."""
+        try:
+            return self._session.personality().voice
+        except GreenroomError:
+            return {}
+
+    async def _parts(
+        self, include_audio: bool, voices: Mapping[str, Mapping[str, Any]], held: list[LoadedOperation]
+    ) -> TurnParts:
         """The turn's snapshot of the operations; all that are held are put into ``held``."""
         operations = self._session.operations
         text_filters = await operations.hold_filters(Role.FILTER_TEXT)
@@ -169,7 +179,7 @@ class TurnDesk:
         voice_id = "tts"
         audio_filters: list[LoadedOperation] = []
         if include_audio and operations.has(Role.TTS):
-            loaded = await operations.hold(Role.TTS, personality.voice)
+            loaded = await operations.hold(Role.TTS, voices)
             held.append(loaded)
             voice, voice_id = operation_as(TextToSpeech, loaded), loaded.binding_id
             audio_filters = await operations.hold_filters(Role.FILTER_AUDIO)
