@@ -3,8 +3,8 @@
     python check.py            all of it
     python check.py -k resume  only the tests; what follows is given to pytest
 
-What the tests need from outside (flite for speech to recognise, Node for its client) is installed here where it is
-missing and can be; where it cannot be, the sentence says what to install.
+What the tests need beside Python packages (flite, whose speech the recogniser is tested with) is installed here where it
+is missing and can be; where it cannot be, the sentence says what to install.
 """
 
 import os
@@ -37,13 +37,8 @@ def apt_install(*packages: str) -> None:
 
 
 def prepare() -> None:
-    missing = [
-        package
-        for program, package in (("flite", "flite"), ("node", "nodejs"), ("npm", "npm"))
-        if not shutil.which(program)
-    ]
-    if missing:
-        apt_install(*missing)
+    if not shutil.which("flite"):
+        apt_install("flite")
 
 
 def main(arguments: list[str]) -> int:

@@ -157,9 +157,9 @@ async def test_its_port_is_closed_to_others_and_gone_after_unloading(places: Pla
 
 
 async def test_a_prompt_beyond_the_context(places: Places) -> None:
-    async with open_operation("llamacpp", Role.T2T, {**SMALL, "n_ctx": 128}, places) as chat:
+    async with open_operation("llamacpp", Role.T2T, {**SMALL, "n_ctx": 256}, places) as chat:
         with pytest.raises(
-            BindingFailed, match=r"has \d+ tokens and the model tiny takes 128\d?: raise n_ctx"
+            BindingFailed, match=r"has \d+ tokens and the model tiny takes 256: raise n_ctx"
         ) as caught:
             await text_of(chat.generate(ask("hello " * 500)))
         assert not caught.value.retryable

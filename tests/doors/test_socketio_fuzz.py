@@ -11,8 +11,8 @@ from greenroom.protocol.commands import COMMANDS
 
 ROUNDS = 25
 STRANGE: list[Any] = [
-    None, True, 0, -1, 1.5, 2**70, -(2**63), 1e308, "", " ", "x" * 300, "x" * 70_000, "\ud800\u0000", "../../etc/passwd",
-    [], [[]], [None] * 3000, {}, {"a": {"b": {}}}, {"_placeholder": True, "num": 0}, {"name": 5}, "NaN", "-1", "1e5",
+    None, True, 0, -1, 1.5, 2**70, -(2**63), 1e308, "", " ", "x" * 300, "x" * 70_000, "\ud800\u0000",
+    "../../etc/passwd", [], [[]], [None] * 3000, {}, {"a": {"b": {}}}, {"_placeholder": True, "num": 0}, {"name": 5}, "NaN", "-1", "1e5",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The connection cut at any byte, in frames and attachments too: text and voice come out as those of an uncut client."""
+"""The connection cut at any byte, in attachments too: text and voice come out as those of an uncut client."""
 
 import random
 from collections.abc import Iterator

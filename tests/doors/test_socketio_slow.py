@@ -30,11 +30,15 @@ class StalledReader:
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
             b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n",
         )
+        await self._read_until(b"maxPayload")
         await self.send(b'40{"session":"main"}')
-        seen = b""
-        while b"session_joined" not in seen:
-            seen += await loop.sock_recv(self._socket, 4096)
+        await self._read_until(b"session_joined")
         return self
+
+    async def _read_until(self, mark: bytes) -> None:
+        seen = b""
+        while mark not in seen:
+            seen += await asyncio.get_running_loop().sock_recv(self._socket, 4096)
 
     async def send(self, frame: bytes) -> None:
         masked = bytes([0x81, 0x80 | len(frame), 0, 0, 0, 0]) + frame
