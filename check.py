@@ -3,7 +3,7 @@
     python check.py            all of it
     python check.py -k resume  only the tests; what follows is given to pytest
 
-What the tests need beside Python packages (flite, whose speech the recogniser is tested with) is installed here where it
+What the tests need beside Python packages (flite, whose speech the recogniser hears) is installed here where it
 is missing and can be; where it cannot be, the sentence says what to install.
 """
 

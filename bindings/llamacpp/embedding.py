@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from greenroom.bindings.chat_format import error_message
-from greenroom.bindings.embedding_format import read_vectors
+from greenroom.bindings.embedding_format import load_numpy, read_vectors
 from greenroom.bindings.roles import Embedding, Options
-from greenroom.errors import BindingFailed, Unavailable
+from greenroom.errors import BindingFailed
 
 from .model_files import ModelFile
 from .runtime import LlamaEngine, LlamaOperation, LlamaServer, ModelOptions
@@ -55,10 +55,9 @@ class TextEmbedding(LlamaOperation, Embedding[LlamaEngine]):
 
     async def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """:raises BindingFailed: for a text longer than ``n_ctx``"""
-        try:
-            import numpy as np
-        except ImportError:
-            raise Unavailable("embeddings need numpy; install it with: pip install numpy") from None
+        await load_numpy()
+        import numpy as np
+
         if not texts:
             return np.zeros((0, 0), np.float32)
         answer = await asyncio.to_thread(self._embed, [text or " " for text in texts])

@@ -35,6 +35,7 @@ class LlamaServer(Protocol):
     def handle_chat_completions(self, request: dict[str, Any], callback: Callback) -> object: ...
     def handle_completions(self, request: dict[str, Any], callback: Callback) -> object: ...
     def handle_embeddings(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def handle_metrics(self) -> object: ...
 
 
 class ModelOptions(Options):
@@ -140,7 +141,7 @@ class LlamaOperation(Operation[LlamaEngine]):
             raise Unavailable(f"xllamacpp cannot be imported: {error}") from error
         params = xllamacpp.CommonParams()
         params.model.path = str(model.path)
-        params.model_alias = model.name
+        params.model_alias = {model.name}
         params.n_ctx = options.n_ctx * options.n_parallel
         params.n_parallel = options.n_parallel
         params.n_batch = _PROMPT_BATCH
@@ -159,6 +160,8 @@ class LlamaOperation(Operation[LlamaEngine]):
                 f"llama.cpp cannot load {model.name}: too little memory for it (a smaller n_ctx needs less), "
                 "or a kind of model that this version does not know"
             ) from error
+        # a server that is freed before its loop has begun waits for it for ever, with the GIL held: let it do one task
+        server.handle_metrics()
         return server
 
     @classmethod
@@ -181,5 +184,5 @@ def _lock_port(params: Any, key: str) -> None:
     params.ui = False
     params.endpoint_slots = False
     params.endpoint_props = False
-    params.endpoint_metrics = False
+    params.endpoint_metrics = True
     params.n_threads_http = 1

@@ -89,11 +89,12 @@ class OpenAIEngine(Engine):
     @asynccontextmanager
     async def reading(self, response: "httpx2.Response") -> AsyncIterator[None]:
         """Leaving early closes the connection at once. :raises BindingFailed: for a stream that breaks."""
+        import aiohttp
         import httpx2
 
         try:
             yield
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, aiohttp.ClientError) as error:
             raise self.failures.of_stream(error) from error
         finally:
             await response.aclose()
@@ -105,6 +106,7 @@ class OpenAIEngine(Engine):
 
         :raises BindingFailed: with a sentence for whatever went wrong; for a status it has ``details["status"]``.
         """
+        import aiohttp
         from openai import APIConnectionError, APIStatusError, AsyncStream
 
         from .failures import hung_up
@@ -130,6 +132,8 @@ class OpenAIEngine(Engine):
             except APIConnectionError as error:
                 if attempt >= retries or not hung_up(error):
                     raise self.failures.of_connection(error) from error
+            except aiohttp.ClientError as error:  # the SDK does not know these
+                raise self.failures.nonsense("something that is not HTTP") from error
             attempt += 1
 
     async def list_models(self) -> list[str]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from greenroom.bindings.chat_format import error_message
-from greenroom.bindings.embedding_format import read_vectors
+from greenroom.bindings.embedding_format import load_numpy, read_vectors
 from greenroom.bindings.roles import Embedding, Options
-from greenroom.errors import BindingFailed, Unavailable
+from greenroom.errors import BindingFailed
 
 from .connection import ConnectionOptions, OpenAIEngine, OpenAIOperation, read_whole
 
@@ -36,10 +36,9 @@ class TextEmbedding(OpenAIOperation, Embedding[OpenAIEngine]):
 
     async def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """:raises BindingFailed: also for a wrong number of vectors, or some of another length."""
-        try:
-            import numpy as np
-        except ImportError:
-            raise Unavailable("embeddings need numpy; install it with: pip install numpy") from None
+        await load_numpy()
+        import numpy as np
+
         size = self.options.batch_size
         batches: list[NDArray[np.float32]] = []
         for at in range(0, len(texts), size):

@@ -22,7 +22,7 @@ class EventDecoder:
             held = b"\r" if data.endswith(b"\r") else b""  # it may be the first half of CRLF
             data = data.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
         *lines, self._rest = data.split(b"\n")
-        if len(self._rest) > MAX_EVENT_BYTES:
+        if len(self._rest) > MAX_EVENT_BYTES + len(b"data: "):
             raise BindingFailed("the backend sent an event that is too large")
         events: list[bytes] = []
         for line in lines:

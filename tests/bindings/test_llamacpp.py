@@ -158,9 +158,7 @@ async def test_its_port_is_closed_to_others_and_gone_after_unloading(places: Pla
 
 async def test_a_prompt_beyond_the_context(places: Places) -> None:
     async with open_operation("llamacpp", Role.T2T, {**SMALL, "n_ctx": 256}, places) as chat:
-        with pytest.raises(
-            BindingFailed, match=r"has \d+ tokens and the model tiny takes 256: raise n_ctx"
-        ) as caught:
+        with pytest.raises(BindingFailed, match=r"has \d+ tokens and the model tiny takes 256: raise n_ctx") as caught:
             await text_of(chat.generate(ask("hello " * 500)))
         assert not caught.value.retryable
         assert await text_of(chat.generate(ask("hello"))) == REPLIES["hello"]

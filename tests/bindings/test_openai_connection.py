@@ -78,6 +78,19 @@ async def test_plain_http_where_tls_was_expected() -> None:
     assert "no secure connection" in failure.message
 
 
+async def test_a_server_that_speaks_no_http() -> None:
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example.com ESMTP\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        failure = await failure_of(f"http://127.0.0.1:{port}/v1")
+    assert "not HTTP" in failure.message
+
+
 async def test_a_missing_v1_is_hinted_at() -> None:
     async with FakeOpenAI() as fake:
         fake.settings.has_completions = False

@@ -102,7 +102,7 @@ async def test_the_configuration_is_changed_saved_and_loaded(tmp_path: Path, den
         assert end_of(await ana.run("config_save", config_name="stage"))["success"]
         saved = (home / "configs" / "stage.yaml").read_text(encoding="utf-8")
         assert "# who comes" in saved and "Guest" in saved
-        assert load_config(home / "configs" / "stage.yaml").config.generation.n_predict == 7
+        assert load_config(home / "configs" / "stage.yaml", {}, {}).config.generation.n_predict == 7
         await ana.run("config_update", config={"user_name": "Nobody"})
         assert end_of(await ana.run("config_load", config_name="stage"))["success"]
         config = (await ana.done("config_get"))["config"]

@@ -57,6 +57,10 @@ class Visitor:
 
     # asking
 
+    async def tell(self, name: str, *arguments: Any) -> None:
+        """An event for which no acknowledgement is wanted."""
+        await self.sio.emit(name, tuple(arguments) if arguments else None)
+
     async def ask(self, name: str, *arguments: Any) -> Any:
         """The acknowledgement of an event with any arguments."""
         answers: asyncio.Queue[Any] = asyncio.Queue()

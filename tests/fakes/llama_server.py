@@ -38,7 +38,7 @@ def main(model: str, api_key: str) -> None:
 
     params = xllamacpp.CommonParams()
     params.model.path = model
-    params.model_alias = "tiny"
+    params.model_alias = {"tiny"}
     params.n_ctx = 2048
     params.n_parallel = 2
     params.cpuparams.n_threads = 1

@@ -186,9 +186,8 @@ class RawClient:
 
     def drop(self) -> None:
         """End the TCP connection without a word."""
-        transport = self.ws.get_extra_info("socket")
-        assert transport is not None
-        connection = self.ws._conn  # type: ignore[union-attr]  # aiohttp has no public way to be rude
+        connection = self.ws._conn  # aiohttp has no public way to be rude
+        assert connection is not None and connection.transport is not None
         connection.transport.abort()
 
     async def send(self, *frames: str | bytes) -> None:

@@ -1,12 +1,24 @@
 """The reply of ``/embeddings`` as OpenAI and its imitators send it -> vectors."""
 
+import asyncio
 import base64
 import binascii
+import importlib
 from typing import TYPE_CHECKING, Any
+
+from greenroom.errors import Unavailable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+async def load_numpy() -> None:
+    """Beside the event loop, as it takes a tenth of a second. :raises Unavailable: if it is not installed."""
+    try:
+        await asyncio.to_thread(importlib.import_module, "numpy")
+    except ImportError:
+        raise Unavailable("embeddings need numpy; install it with: pip install numpy") from None
 
 
 def read_vectors(answer: Any, count: int) -> "NDArray[np.float32]":

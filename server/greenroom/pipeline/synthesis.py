@@ -26,6 +26,8 @@ class Synthesis:
         self.audio: Channel[Audio] = Channel()
         self.started_at = 0.0
         self.first_at = 0.0
+        self.broken = False
+        """it ended early: the sentence was not spoken to its end"""
 
     async def run(self, voice: TextToSpeech[Any], filters: Sequence[AudioFilter[Any]], stall_s: float) -> None:
         """:raises BindingFailed: if the voice goes silent for ``stall_s`` seconds or breaks."""
@@ -37,6 +39,9 @@ class Synthesis:
                     if audio.pcm:
                         self.first_at = self.first_at or loop.time()
                         self.audio.send_nowait(audio)
+        except BaseException:
+            self.broken = True
+            raise
         finally:
             self.audio.close()
 

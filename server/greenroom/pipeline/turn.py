@@ -276,6 +276,8 @@ class Turn:
                 )
             if line.synthesis is not None:
                 await self._send_audio(line.index, line.synthesis)
+                if line.synthesis.broken:
+                    return  # its failure is about to end the turn
                 ahead.release()
             line.spoken.whole = True
             self.on_sentence()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from greenroom.doors.socketio import lollms, membership
 from greenroom.doors.socketio.client import Client, Request, State
@@ -23,11 +23,6 @@ from greenroom.session.handle import Sessions
 from greenroom.values import new_id
 
 logger = logging.getLogger(__name__)
-
-RESERVED: Final = frozenset(
-    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
-)
-"""names that Socket.IO itself uses: as events of a client they mean nothing"""
 
 
 def internal_error(what: str) -> Internal:

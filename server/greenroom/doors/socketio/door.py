@@ -12,14 +12,14 @@ from typing import Any, Final, Self
 
 from greenroom.doors.safety import Guard, Source
 from greenroom.doors.socketio import membership, wire
-from greenroom.doors.socketio.client import Client, Limits, Request, State
-from greenroom.doors.socketio.dispatch import RESERVED, Dispatcher, internal_error
+from greenroom.doors.socketio.client import Client, Limits, State
+from greenroom.doors.socketio.dispatch import Dispatcher, internal_error
 from greenroom.doors.socketio.engine import LINK_KEY, Engine, Gate, Link
+from greenroom.doors.socketio.intake import SMALL_EVENT_BYTES, Intake
 from greenroom.doors.socketio.metrics import DoorCollector, DoorCounts
 from greenroom.doors.socketio.outbox import Outbox
-from greenroom.doors.socketio.receiving import Arrived, Message
+from greenroom.doors.socketio.receiving import Arrived
 from greenroom.errors import BadRequest, Busy, GreenroomError, TooLarge, TooSlow, Unavailable
-from greenroom.protocol.commands import COMMANDS
 from greenroom.protocol.connect import ConnectAuth
 from greenroom.protocol.events import Closing, payload
 from greenroom.session.handle import Sessions
@@ -27,7 +27,6 @@ from greenroom.session.handle import Sessions
 logger = logging.getLogger(__name__)
 
 MAX_FRAME_BEFORE_JOINING: Final = 64 * 1024
-_SMALL_EVENT_BYTES: Final = 64 * 1024
 _NAMESPACE: Final = "/"
 
 
@@ -51,7 +50,7 @@ class SocketDoor:
         self.counts = DoorCounts()
         self._clients: dict[str, Client] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._dispatcher = Dispatcher(sessions)
+        self._intake = Intake(Dispatcher(sessions), self.counts, self)
         self._closing = False
         self._engine = Engine(
             self._make_outbox,
@@ -100,7 +99,7 @@ class SocketDoor:
             return
         logger.info("client %s is closed: %s", client.client_id, code)
         self._end(client, Closing(code=code, message=message), flush=False)
-        self._own(self._finish(client, self._limits.close_timeout_s), f"close {client.client_id}")
+        self.own(self._finish(client, self._limits.close_timeout_s), f"close {client.client_id}")
 
     def _end(self, client: Client, closing: Closing, *, flush: bool) -> None:
         if client.ending:
@@ -112,19 +111,18 @@ class SocketDoor:
         self._depart(client)
 
     async def _finish(self, client: Client, grace_s: float) -> None:
-        """Wait until it has read everything, at most so long; then drop the connection."""
-        try:
-            async with asyncio.timeout(grace_s):
-                await client.outbox.ended.wait()
-                if client.link is not None:
-                    await client.gone.wait()
-        except TimeoutError:
-            if client.link is not None:
-                client.link.abort()
+        """Wait until it has read everything, or at least the last words; then drop the connection."""
+        if not await _within(grace_s / 2, client.outbox.ended):
+            client.outbox.hurry()
+            if client.link is None:
+                await _within(grace_s / 2, client.outbox.ended)
+        if client.link is not None and not await _within(grace_s / 2, client.outbox.ended, client.gone):
+            client.link.abort()
         await client.socket.close(wait=False, abort=True, reason=self._engine.reason.SERVER_DISCONNECT)
         self._transport_closed(client.sid, "")
 
-    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """A task that ends with the door, if not before."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -170,6 +168,7 @@ class SocketDoor:
         if client is None:
             return
         self._engine.sockets.pop(sid, None)
+        self._engine.let_go(client.socket)
         if client.state is not State.GONE:
             client.become(State.GONE)
         client.gone.set()
@@ -217,7 +216,7 @@ class SocketDoor:
         except wire.Malformed:
             self._malformed(client)
         if assembler.held_bytes and client.state is State.CONNECTED:
-            if not self._has_room(assembler.held_bytes):
+            if not self.has_room(assembler.held_bytes):
                 await self._give_up(client, Busy("this server has no room for so large an event now; try again"))
             elif client.timer is None:
                 client.timer = asyncio.get_running_loop().call_later(
@@ -231,15 +230,15 @@ class SocketDoor:
         client.timer = None
         if not client.ending:
             late = BadRequest("the attachments of this event did not come in time")
-            self._own(self._give_up(client, late), f"client {client.client_id}: late attachments")
+            self.own(self._give_up(client, late), f"client {client.client_id}: late attachments")
 
     async def _give_up(self, client: Client, error: GreenroomError) -> None:
         for arrived in client.assembler.give_up(error):
             await self._packet(client, arrived)
 
-    def _has_room(self, size: int) -> bool:
+    def has_room(self, size: int) -> bool:
         """Whether all clients' events that wait leave room for one of this size. Small ones are not counted."""
-        if size <= _SMALL_EVENT_BYTES:
+        if size <= SMALL_EVENT_BYTES:
             return True
         return sum(each.held_bytes for each in self._clients.values()) <= self._limits.all_inboxes_bytes
 
@@ -262,7 +261,7 @@ class SocketDoor:
             case wire.DISCONNECT if client.state is State.CONNECTED:
                 self._left_namespace(client)
             case wire.EVENT | wire.BINARY_EVENT if client.state is State.CONNECTED:
-                self._event(client, arrived)
+                self._intake.event(client, arrived)
             case wire.CONNECT_ERROR:
                 self._malformed(client)
 
@@ -300,7 +299,7 @@ class SocketDoor:
             membership.join(client, arrival, plays=bool(auth.plays))
         else:
             membership.act_on(client, handle)
-        self._own(self._work(client), f"client {client.client_id}")
+        self.own(self._intake.work(client), f"client {client.client_id}")
         logger.info("client %s connected to session %s as %s", client.client_id, name, grant.access)
 
     def _refuse(self, client: Client, error: GreenroomError) -> None:
@@ -311,7 +310,7 @@ class SocketDoor:
         client.outbox.end([_refusal(error)])
         client.become(State.CLOSING)
         self._depart(client)
-        self._own(self._finish(client, self._limits.close_timeout_s), f"refuse {client.client_id}")
+        self.own(self._finish(client, self._limits.close_timeout_s), f"refuse {client.client_id}")
 
     def _left_namespace(self, client: Client) -> None:
         """The transport stays: the client may join once more, as somebody new."""
@@ -324,63 +323,16 @@ class SocketDoor:
         again = self._admit(client.sid, client.socket, client.source, outbox)
         again.link, again.rate, again.patience = client.link, client.rate, client.patience
 
-    # Events
 
-    def _event(self, client: Client, arrived: Arrived) -> None:
-        self.counts.events_received += 1
-        header = arrived.header
-        event, arguments = header.event, list[Any]()
-        try:
-            if arrived.error is not None:
-                raise arrived.error
-            if not client.rate.take():
-                raise Busy("you send more than this server takes from one client; try again in a moment")
-            event, arguments = wire.parse_event(
-                header.body, arrived.attachments if header.kind == wire.BINARY_EVENT else None
-            )
-            if event in RESERVED:
-                self._reserved(client, event, header.ack_id)
-                return
-            self._enqueue(client, Message(event, arguments, header.ack_id, arrived.size))
-        except GreenroomError as error:
-            Request(client, event, arguments, header.ack_id).refuse(error.payload())
-            if isinstance(error, Busy):
-                self.counts.busy += 1
-                if not client.patience.take():
-                    self.close_client(client, Busy.code, "this client keeps sending more than is taken")
-
-    def _reserved(self, client: Client, event: str, ack_id: int | None) -> None:
-        if ack_id is not None:
-            error = BadRequest(f"{event} is a name of Socket.IO's own and means nothing as an event")
-            Request(client, event, [], ack_id).refuse(error.payload())
-
-    def _enqueue(self, client: Client, message: Message) -> None:
-        """:raises Busy: too much waits already."""
-        command = COMMANDS.get(message.event)
-        if command is not None and command.overtakes:
-            if client.overtaking >= self._limits.overtaking:
-                raise Busy(f"{client.overtaking} of your cancellations are still at work")
-            client.overtaking += 1
-            self._own(self._overtake(client, message), f"client {client.client_id}: {message.event}")
-            return
-        if not self._has_room(message.size) or not client.inbox.put(message):
-            raise Busy("too many of your events wait already; try again in a moment")
-
-    async def _overtake(self, client: Client, message: Message) -> None:
-        try:
-            await self._dispatcher.handle(client, message)
-        finally:
-            client.overtaking -= 1
-
-    async def _work(self, client: Client) -> None:
-        """The client's events, one after the other. What it sent before it left is still done."""
-        while (message := await client.inbox.get()) is not None:
-            await client.outbox.room()
-            await self._dispatcher.handle(client, message)
-            # One client's events must not keep the loop from the others.
-            await asyncio.sleep(0)
-        if client.state is State.GONE:
-            membership.forget(client)
+async def _within(seconds: float, *events: asyncio.Event) -> bool:
+    """Whether all of them are set in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            for event in events:
+                await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _refusal(error: GreenroomError, namespace: str = _NAMESPACE) -> wire.Encoded:

@@ -10,8 +10,10 @@ cannot be closed in any other way.
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
@@ -40,15 +42,33 @@ _engine_logger.setLevel(logging.WARNING)
 
 
 class Link:
-    """The TCP connection under one websocket, as far as the server lets it be seen. ``sid`` is engine.io's id."""
+    """The TCP connection under one websocket or request, as far as the server lets it be seen.
+
+    :param sid: engine.io's id of the client that it belongs to, as soon as there is one.
+    """
 
     def __init__(self, send: Send, sid: str = "") -> None:
         self._owner = getattr(send, "__self__", None)
         self.sid = sid
 
+    @property
+    def _transport(self) -> Any:
+        return getattr(self._owner, "transport", None)
+
+    def send_at_once(self) -> None:
+        """Small packets must not wait for the peer's acknowledgements (up to 40 ms).
+
+        asyncio sees to that, but not for a listening socket that was made without naming its protocol.
+        """
+        transport = self._transport
+        sock = transport.get_extra_info("socket") if transport is not None else None
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def abort(self) -> None:
         """Drop the connection at once, whatever waits in it."""
-        transport = getattr(self._owner, "transport", None)
+        transport = self._transport
         if transport is not None:
             transport.abort()
 
@@ -73,6 +93,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def __init__(self, make_queue: Callable[[], object], *, ping_interval_s: float, ping_timeout_s: float) -> None:
         self._make_queue = make_queue
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._pings: dict[object, asyncio.Task[Any]] = {}
+        """of each connection, the task that waits to ping it"""
         super().__init__(
             async_mode="asgi",
             ping_interval=ping_interval_s,
@@ -93,7 +115,16 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         task = asyncio.get_running_loop().create_task(target(*args, **kwargs), name="engine.io")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        owner = getattr(target, "__self__", self)
+        if owner is not self:
+            self._pings[owner] = task
         return task
+
+    def let_go(self, peer: object) -> None:
+        """A connection has ended: nothing waits for it any more."""
+        ping = self._pings.pop(peer, None)
+        if ping is not None and ping is not asyncio.current_task():
+            ping.cancel()
 
     async def stop(self) -> None:
         tasks = list(self._tasks)
@@ -125,6 +156,7 @@ class Gate:
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, sid)
             return
+        Link(send).send_at_once()
         source = Source.of(scope)
         send = self._with_cors(source, send)
         if sid is not None or scope["method"] not in ("GET", "OPTIONS"):
@@ -172,6 +204,7 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008, "reason": "Session ID unknown"})
             return
         link = Link(send, sid or "")
+        link.send_at_once()
         scope[LINK_KEY] = link
         if sid is not None:
             self._peers.linked(sid, link)
@@ -204,16 +237,16 @@ class Gate:
     # Polling
 
     async def _post(self, sid: str | None, receive: Receive, send: Send) -> None:
-        socket = self._engine.sockets.get(sid)
-        if sid is None or socket is None or socket.closed:
+        peer = self._engine.sockets.get(sid)
+        if sid is None or peer is None or peer.closed:
             await respond(send, 400, {"code": 1, "message": "Session ID unknown"})
             return
-        if not socket.connected or socket.upgraded or sid in self._posting:
+        if not peer.connected or peer.upgraded or sid in self._posting:
             await respond(send, 400, {"code": 3, "message": "Bad request"})
             return
         self._posting.add(sid)
         try:
-            status = await self._take_post(sid, socket, receive)
+            status = await self._take_post(sid, peer, receive)
         finally:
             self._posting.discard(sid)
         if status == 200:
@@ -221,7 +254,7 @@ class Gate:
         else:
             await respond(send, status, {"code": 3, "message": "Bad request"})
 
-    async def _take_post(self, sid: str, socket: Any, receive: Receive) -> int:
+    async def _take_post(self, sid: str, peer: Any, receive: Receive) -> int:
         limit = self._peers.max_frame(sid)
         parts: list[bytes] = []
         size = 0
@@ -241,13 +274,13 @@ class Gate:
             packets = [_decode(raw) for raw in b"".join(parts).decode().split(_SEPARATOR)]
         except (UnicodeDecodeError, ValueError):
             self._counts.malformed += 1
-            await socket.close(wait=False, abort=True, reason=self._engine.reason.TRANSPORT_ERROR)
+            await peer.close(wait=False, abort=True, reason=self._engine.reason.TRANSPORT_ERROR)
             return 400
         for packet in packets:
-            if socket.closed:
+            if peer.closed:
                 return 400
             try:
-                await socket.receive(packet)
+                await peer.receive(packet)
             except engine_errors.EngineIOError:
                 return 400
         return 200

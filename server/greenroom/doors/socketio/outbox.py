@@ -131,6 +131,13 @@ class Outbox:
         self._make_room()
         self.wake()
 
+    def hurry(self) -> None:
+        """There is no time left for what waits: only the last packets are sent still."""
+        self._log = None
+        self._private.clear()
+        self._private_bytes = 0
+        self.wake()
+
     async def room(self) -> None:
         """Wait until little enough waits that another reply may be made."""
         while self._private_bytes > self._limit_bytes // _BACKLOG_DIVISOR and not self._ending:

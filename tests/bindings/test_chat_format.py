@@ -1,0 +1,106 @@
+import pytest
+
+from greenroom.bindings.chat_format import AnswerReader, chat_messages, error_message
+from greenroom.bindings.embedding_format import read_vectors
+from greenroom.errors import BindingFailed
+from greenroom.values import Message, Prompt, TextDelta, ToolCall
+
+
+def delta(**fields: object) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": None}]}
+
+
+def call(**fields: object) -> dict[str, object]:
+    return delta(tool_calls=[fields])
+
+
+def test_the_system_text_comes_first() -> None:
+    prompt = Prompt("Be kind.", (Message("user", "Hi", name="Ann Lee"), Message("assistant", "Hello", name="Ada")))
+    assert chat_messages(prompt) == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello", "name": "Ada"},
+    ]
+    assert chat_messages(Prompt("unused", raw="Once")) == [{"role": "user", "content": "Once"}]
+
+
+def test_content_in_parts() -> None:
+    reader = AnswerReader("it")
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
+    assert reader.feed(delta(content=parts)) == [TextDelta("Hm.", True), TextDelta("Yes.")]
+    assert reader.feed(delta(reasoning="Hm.", reasoning_content="Hm.")) == [TextDelta("Hm.", True)]
+    assert reader.finish() == []
+
+
+def test_calls_side_by_side() -> None:
+    reader = AnswerReader("it")
+    reader.feed(call(index=0, id="a", function={"name": "f", "arguments": ""}))
+    reader.feed(call(index=1, id="b", function={"name": "g", "arguments": '{"y"'}))
+    reader.feed(call(index=0, function={"arguments": None}))
+    reader.feed(call(index=1, function={"arguments": ": 2}"}))
+    assert reader.finish() == [ToolCall("a", "f", {}), ToolCall("b", "g", {"y": 2})]
+
+
+def test_calls_without_numbers() -> None:
+    reader = AnswerReader("it")
+    reader.feed(call(id="a", function={"name": "f", "arguments": '{"x":'}))
+    reader.feed(call(function={"arguments": "1}"}))
+    reader.feed(call(id="b", function={"name": "g", "arguments": {"y": 2}}))
+    assert reader.finish() == [ToolCall("a", "f", {"x": 1}), ToolCall("b", "g", {"y": 2})]
+
+
+@pytest.mark.parametrize("arguments", ["[1]", "nothing", '{"x": 1'])
+def test_arguments_that_are_no_object(arguments: str) -> None:
+    reader = AnswerReader("it")
+    reader.feed(call(index=0, id="a", function={"name": "f", "arguments": arguments}))
+    with pytest.raises(BindingFailed, match="it called the tool f with arguments that are no JSON object"):
+        reader.finish()
+
+
+def test_chunks_without_choices_say_nothing() -> None:
+    reader = AnswerReader("it")
+    assert reader.feed({"choices": [], "usage": {"total_tokens": 1}}) == []
+    assert reader.feed({"usage": {}}) == []
+    assert reader.feed(delta(content=None)) == []
+
+
+@pytest.mark.parametrize("chunk", [None, 3, "x", [], {"choices": "x"}, {"choices": ["x"]}])
+def test_nonsense_is_refused(chunk: object) -> None:
+    with pytest.raises(BindingFailed, match="no part of an answer"):
+        AnswerReader("it").feed(chunk)
+
+
+def test_an_answer_of_thoughts_alone_is_empty() -> None:
+    reader = AnswerReader("it")
+    reader.feed(delta(reasoning_content="Hm."))
+    reader.finish_reason = "length"
+    with pytest.raises(BindingFailed, match="raise max_tokens"):
+        reader.finish()
+
+
+def test_errors_of_every_shape() -> None:
+    assert error_message({"message": "m"}) == error_message({"error": {"message": "m"}}) == error_message("m") == "m"
+    assert error_message({"detail": [{"msg": "a"}, {"msg": "b"}]}) == "a; b"
+    assert error_message(None) == error_message({"code": 3}) == ""
+
+
+def test_vectors_in_any_order_and_form() -> None:
+    entries = [{"index": 1, "embedding": "AACAPwAAAEA="}, {"index": 0, "embedding": [3, 4]}]
+    assert read_vectors({"data": entries}, 2).tolist() == [[3.0, 4.0], [1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        None,
+        [],
+        [{}],
+        [{"embedding": []}],
+        [{"embedding": "?"}],
+        [{"embedding": ["x"]}],
+        [{"index": 1, "embedding": [1]}],
+    ],
+)
+def test_what_is_not_one_vector_a_text(entries: object) -> None:
+    with pytest.raises(ValueError, match=r"not one vector|no list of numbers|could not convert"):
+        read_vectors({"data": entries}, 1)
