@@ -76,7 +76,7 @@ def test_packets_for_websockets_are_shared_and_for_polling_are_not() -> None:
     encoded = wire.event_packet("a", wire.encode_body({"audio": b"\x00\x01"}))
     first, second = encoded.fresh(), encoded.fresh()
     assert [packet.encode(b64=True) for packet in first] == [packet.encode(b64=True) for packet in second]
-    assert encoded.shared[1].encode() == b"\x00\x01"
+    assert encoded.shared[1].encode(b64=True) == b"\x00\x01", "nobody can change what all are sent"
 
 
 @pytest.mark.parametrize("text", ["", "9", "x", "5[]", "51[]", "21-[]", "²"])

@@ -33,7 +33,11 @@ class Told:
 class Visitor:
     def __init__(self, http: aiohttp.ClientSession, *, reconnects: bool = False) -> None:
         self.sio = socketio.AsyncClient(
-            http_session=http, reconnection=reconnects, reconnection_delay=0.02, reconnection_delay_max=0.2
+            http_session=http,
+            reconnection=reconnects,
+            reconnection_delay=0.02,
+            reconnection_delay_max=0.2,
+            randomization_factor=0,
         )
         self.told: list[Told] = []
         self.gone = asyncio.Event()

@@ -61,6 +61,8 @@ class Encoded:
     def __post_init__(self) -> None:
         self.size = len(self.text) + sum(map(len, self.attachments))
         self.shared = self.fresh()
+        for packet in self.shared:
+            packet.encode()  # so that no poll, however it came by it, can make it another encoding for all
 
     def fresh(self) -> tuple[Packet, ...]:
         return (Packet(MESSAGE, self.text), *(Packet(MESSAGE, part) for part in self.attachments))
