@@ -146,7 +146,7 @@ class Fuzzer:
             self.wrong.append((name, repr(arguments)[:200], answer))
 
 
-def test_every_event_is_fuzzed() -> None:
+async def test_every_event_is_fuzzed() -> None:
     bare = {name for name, command in COMMANDS.items() if set(command.model_fields) == {"command_id"}}
     assert set(COMMANDS) == {*BASE, *bare, "context_add"}
     assert {line["kind"] for line in LINES} == set(CONTEXT_KINDS)

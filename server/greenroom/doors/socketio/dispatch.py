@@ -78,7 +78,9 @@ class Dispatcher:
     async def _join(self, client: Client, command: SessionJoin) -> Mapping[str, Any]:
         client.grant.require_session(command.session)
         handle = await self._sessions.get(command.session)
-        arrival = await membership.prepare(handle, command.epoch, command.last_seq)
+        # A client that names a number but no epoch means the numbering it is in.
+        epoch = handle.log.epoch if command.epoch is None else command.epoch
+        arrival = await membership.prepare(handle, epoch, command.last_seq)
         if client.state is not State.CONNECTED:
             raise Unavailable("the client is gone")
         plays = client.auth.plays if command.plays is None else command.plays
