@@ -123,7 +123,7 @@ class SessionList(Command):
 
 
 class SessionJoin(Command):
-    """Act on a session, and hear it: from ``last_seq`` on, if ``epoch`` is current (or left out) and the log reaches."""
+    """Act on a session, and hear it: from ``last_seq`` on, if ``epoch`` is current or left out."""
 
     event = "session_join"
     session: Name = "main"
