@@ -6,11 +6,13 @@ import os
 import platform
 import sys
 import time
-from typing import Any, Final
+from typing import Final
+
+import psutil
 
 from benchmarks import interrupting, latency, listing, peers, shutdown, speaking, stalled, startup
 from benchmarks.figures import Figure, Report, table
-from benchmarks.plan import Benchmark, Plan
+from benchmarks.plan import Benchmark, Plan, loop_factory
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     "startup": startup.run,
@@ -38,13 +40,17 @@ def main(arguments: list[str] | None = None) -> int:
     broken = 0
     for name in options.only or BENCHMARKS:
         begin = time.monotonic()
+        others = Others()
         try:
             report = measure(BENCHMARKS[name], plan)
         except (OSError, RuntimeError, TimeoutError) as error:
             broken += 1
             print(f"\n{name}: broke: {type(error).__name__}: {error}", flush=True)
             continue
-        print(f"\n{name} ({time.monotonic() - begin:.0f} s, load {load()})\n{table(report.figures)}", flush=True)
+        took = time.monotonic() - begin
+        print(
+            f"\n{name} ({took:.0f} s, others used {others.cores(took):.2f} cores)\n{table(report.figures)}", flush=True
+        )
         for note in report.notes:
             print(note, flush=True)
         figures += report.figures
@@ -65,25 +71,25 @@ async def _awaited(benchmark: Benchmark, plan: Plan) -> Report:
     return await benchmark(plan)
 
 
-def loop_factory() -> Any:
-    """uvloop where there is one, so that the reading side costs little; else asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
+class Others:
+    """How much CPU other programs use meanwhile: what disturbs the figures."""
+
+    def __init__(self) -> None:
+        self._begin = self._used()
+
+    def cores(self, seconds: float) -> float:
+        return max(0.0, self._used() - self._begin) / seconds
+
+    @staticmethod
+    def _used() -> float:
+        whole = psutil.cpu_times()
+        mine = os.times()  # with the processes that were started and have ended
+        ours = mine.user + mine.system + mine.children_user + mine.children_system
+        return float(sum(whole) - whole.idle - getattr(whole, "iowait", 0.0) - ours)
 
 
 def machine() -> str:
-    return (
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"load {load()}"
-    )
-
-
-def load() -> str:
-    """Of the last minute: what else ran on this machine disturbs the figures."""
-    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,10 @@ class Samples:
     """first audio, from the proving delta, without the voice's own time"""
     text_whole: list[float] = field(default_factory=list)
     audio_whole: list[float] = field(default_factory=list)
+    asking: list[float] = field(default_factory=list)
+    """from the end of the input to the request's arrival at the backend"""
+    speaking: list[float] = field(default_factory=list)
+    """from the proving delta to the request's arrival at the voice"""
     chunks: list[float] = field(default_factory=list)
     """from a token's writing to its arrival"""
 
@@ -83,6 +87,8 @@ async def _turn(wire: Wire, backend: Backend, tokens: int, found: Samples) -> di
     first_text_at = arrivals[0][0]
     found.text.append((first_text_at - asked - chat.own_s) * 1000)
     found.audio.append((audio_at - chat.written[PROVING_TOKEN] - speech.own_s) * 1000)
+    found.asking.append((chat.received - asked) * 1000)
+    found.speaking.append((speech.received - chat.written[PROVING_TOKEN]) * 1000)
     found.text_whole.append((first_text_at - asked) * 1000)
     found.audio_whole.append((audio_at - asked) * 1000)
     found.chunks += token_delays(chat, tokens, arrivals)
@@ -109,6 +115,8 @@ def _report(by_length: dict[int, Samples], stages: dict[str, list[float]]) -> Re
     report = Report()
     text = [value for samples in by_length.values() for value in samples.text]
     report.figures.append(spread("first text, without the backend's own time", "ms", text, {"p50": 5, "p99": 20}))
+    asking = [value for samples in by_length.values() for value in samples.asking]
+    report.figures.append(spread("of that, until the backend is asked", "ms", asking, {}))
     for tokens in LENGTHS:
         audio = by_length[tokens].audio
         report.figures.append(
@@ -119,6 +127,8 @@ def _report(by_length: dict[int, Samples], stages: dict[str, list[float]]) -> Re
                 {"p50": 15, "p99": 50},
             )
         )
+    speaking = [value for samples in by_length.values() for value in samples.speaking]
+    report.figures.append(spread("of that, until the voice is asked", "ms", speaking, {}))
     short, long = (percentile(by_length[tokens].audio, 0.5) for tokens in (30, 3000))
     report.figures.append(Figure("the same at 3000 tokens against 30", "times", {"p50": long / short}, {"p50": 1.25}))
     chunks = [value for samples in by_length.values() for value in samples.chunks]

@@ -1,5 +1,6 @@
 """What every benchmark is told, and what it takes from the checkout."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -8,6 +9,9 @@ from benchmarks import ROOT
 from benchmarks.figures import Report
 
 T = TypeVar("T")
+
+SPEED = 30.0
+"""tokens a second of a speaking session"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,15 @@ class Plan:
 
 
 Benchmark = Callable[[Plan], Awaitable[Report]]
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one, as the server has it, so that the reading side costs little; else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def default_filters() -> list[dict[str, Any]]:

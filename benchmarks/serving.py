@@ -30,6 +30,21 @@ _OWN_BINDINGS = Path(__file__).parent / "bindings"
 MB = 1_000_000
 
 
+def cpu_s(pid: int) -> float:
+    """CPU seconds of all threads of a process so far; to the microsecond where the system tells it."""
+    if sys.platform == "linux":
+        # The clock of another process, as clock_getcpuclockid(3) makes it: /proc counts in steps of 10 ms.
+        return time.clock_gettime((~pid << 3) | 2)
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def waited_s(pid: int) -> float | None:
+    """Seconds that the main thread of a process was ready to run and had no core; ``None`` where nobody tells."""
+    path = Path(f"/proc/{pid}/schedstat")
+    return int(path.read_text().split()[1]) / 1e9 if path.is_file() else None
+
+
 @dataclass(slots=True)
 class Server:
     process: asyncio.subprocess.Process
@@ -41,12 +56,7 @@ class Server:
         return self.process.pid
 
     def cpu_s(self) -> float:
-        """CPU seconds of all its threads so far; to the microsecond where the system tells it."""
-        if sys.platform == "linux":
-            # The clock of another process, as clock_getcpuclockid(3) makes it: /proc counts in steps of 10 ms.
-            return time.clock_gettime((~self.pid << 3) | 2)
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
+        return cpu_s(self.pid)
 
     def resident_mb(self) -> float:
         return float(psutil.Process(self.pid).memory_info().rss) / MB

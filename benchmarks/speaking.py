@@ -1,19 +1,22 @@
 """What a speaking session costs: CPU, lateness with a hundred at once, memory of one that is idle.
 
 Thirty tokens a second, text and sound (24 kHz, sent in real time behind the three seconds of lead) to one client. The
-CPU is all of the server process, measured over whole windows in the middle of an answer.
+CPU is all of the server process, measured over whole windows in the middle of an answer. Its peer is a bare
+python-socketio server that sends one client as many events of the same sizes: what of the CPU is waking up and sending.
 """
 
 import asyncio
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
+from benchmarks import ROOT
 from benchmarks.figures import Figure, Report, percentile, spread
-from benchmarks.plan import Plan, default_filters, metronome
-from benchmarks.serving import Server, fake_backend, serving, temporary_home
+from benchmarks.plan import SPEED, Plan, default_filters, metronome
+from benchmarks.serving import Server, cpu_s, fake_backend, free_port, serving, temporary_home, waited_s
 from benchmarks.wire import Received, Wire
 
-SPEED = 30.0
 SESSIONS = 100
 _LEAD_MS = 3000.0
 _ENDLESS = {"tokens_per_s": SPEED, "tokens": 1_000_000}
@@ -56,12 +59,18 @@ class Lateness:
 
 async def run(plan: Plan) -> Report:
     report = Report()
+    bare = await _bare_cpu(plan)
     with temporary_home({"operations": metronome(_ENDLESS)}, ["metronome"]) as home:
         async with serving(home) as server:
             wire = await Wire.join(server.port, {"session": "one"})
             found = await _cpu(server, wire, {"text": "Speak.", "include_audio": True}, plan)
             report.figures.append(
                 _cpu_figure("server CPU of a speaking session, without the backend's client", found, 6)
+            )
+            report.figures.append(_cpu_figure("the same events from a bare python-socketio server", bare))
+            times = percentile(found, 0.5) / percentile(bare, 0.5)
+            report.figures.append(
+                Figure("a speaking session against bare python-socketio", "times the CPU", {"": times})
             )
             await _silence(wire)
             await _hundred(server, report, plan)
@@ -76,9 +85,30 @@ async def run(plan: Plan) -> Report:
     return report
 
 
-def _cpu_figure(what: str, found: list[float], limit: float) -> Figure:
+def _cpu_figure(what: str, found: list[float], limit: float | None = None) -> Figure:
     measured = {"p50": percentile(found, 0.5), "max": max(found)}
-    return Figure(what, "ms/s", measured, {"p50": limit}, note=f"n={len(found)} windows")
+    return Figure(what, "ms/s", measured, {} if limit is None else {"p50": limit}, note=f"n={len(found)} windows")
+
+
+async def _bare_cpu(plan: Plan) -> list[float]:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.bare", str(port), cwd=ROOT)
+    try:
+        while True:
+            try:
+                wire = await Wire.join(port, {}, lambda _: None)
+                break
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.1)
+                if process.returncode is not None:
+                    raise RuntimeError("the bare python-socketio server did not start") from None
+        found = await _windows(lambda: cpu_s(process.pid), plan)
+        wire.close()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+    return found
 
 
 async def _cpu(server: Server, wire: Wire, asked: dict[str, Any], plan: Plan) -> list[float]:
@@ -86,11 +116,15 @@ async def _cpu(server: Server, wire: Wire, asked: dict[str, Any], plan: Plan) ->
     wire.emit("response", asked)
     await wire.until("audio_chunk")
     await asyncio.sleep(4)  # the lead has been sent: from here on sound goes out in real time
+    return await _windows(server.cpu_s, plan)
+
+
+async def _windows(clock: Callable[[], float], plan: Plan) -> list[float]:
     found = []
     for _ in range(plan.choose(6, 2)):
-        cpu, at = server.cpu_s(), time.monotonic()
+        cpu, at = clock(), time.monotonic()
         await asyncio.sleep(plan.choose(10.0, 5.0))
-        found.append((server.cpu_s() - cpu) * 1000 / (time.monotonic() - at))
+        found.append((clock() - cpu) * 1000 / (time.monotonic() - at))
     return found
 
 
@@ -112,12 +146,13 @@ async def _hundred(server: Server, report: Report, plan: Plan) -> None:
     await asyncio.sleep(4)
     cpu, at = server.cpu_s(), time.monotonic()
     events = sum(ear.events for ear in ears)
-    own_cpu = time.process_time()
+    own_cpu, waited = time.process_time(), waited_s(server.pid)
     await asyncio.sleep(seconds)
     passed = time.monotonic() - at
     each_ms = (server.cpu_s() - cpu) * 1000 / passed / SESSIONS
     rate = (sum(ear.events for ear in ears) - events) / passed
     reader = (time.process_time() - own_cpu) / passed
+    waited_at_last = waited_s(server.pid)
     for wire in wires:
         wire.emit("interrupt", {})
     await asyncio.sleep(2)
@@ -136,3 +171,6 @@ async def _hundred(server: Server, report: Report, plan: Plan) -> None:
     report.notes.append(
         f"{SESSIONS} sessions: {rate:.0f} events a second; the reading process used {reader:.0%} of a core"
     )
+    if waited is not None and waited_at_last is not None:
+        share = (waited_at_last - waited) / passed
+        report.notes.append(f"meanwhile the server was ready to run and had no core for {share:.1%} of the time")

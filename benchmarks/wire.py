@@ -33,8 +33,9 @@ class Received:
 class Wire(asyncio.Protocol):
     """:param heard: takes each event at once; without it they wait in :attr:`events`."""
 
-    def __init__(self, port: int, heard: Callable[[Received], None] | None = None) -> None:
+    def __init__(self, port: int, auth: Mapping[str, Any], heard: Callable[[Received], None] | None = None) -> None:
         self._port = port
+        self._auth = auth
         self.events: asyncio.Queue[Received] = asyncio.Queue()
         self._heard = heard or self.events.put_nowait
         self._buffer = bytearray()
@@ -44,7 +45,6 @@ class Wire(asyncio.Protocol):
         self._acks: dict[int, asyncio.Future[tuple[Any, float]]] = {}
         self._next_ack = 0
         self._joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._auth: Mapping[str, Any] = {}
         self.closed = asyncio.Event()
         self.closed_at = 0.0
 
@@ -52,8 +52,7 @@ class Wire(asyncio.Protocol):
     async def join(cls, port: int, auth: Mapping[str, Any], heard: Callable[[Received], None] | None = None) -> "Wire":
         """Connected, and joined to the session that ``auth`` names. :raises ConnectionError: refused."""
         loop = asyncio.get_running_loop()
-        _, wire = await loop.create_connection(lambda: cls(port, heard), "127.0.0.1", port)
-        wire._auth = auth
+        _, wire = await loop.create_connection(lambda: cls(port, auth, heard), "127.0.0.1", port)
         await asyncio.wait_for(wire._joined, _ANSWER_S)
         return wire
 

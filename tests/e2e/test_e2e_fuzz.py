@@ -20,10 +20,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CONFIG = """
 operations: [{role: t2t, id: scripted}, {role: tts, id: scripted}, {role: stt, id: scripted}]
 turn: {audio_lead_ms: 0}
+session: {history_length: 10, replay_log_bytes: 1048576}
 limits: {requests_per_s: 100000, requests_burst: 100000}
 """
 AT_ONCE = 32
-GROWTH_BYTES = 24 << 20
+GROWTH_BYTES = 12 << 20
 SENTENCE = "say It is quite calm in here, thank you."
 CODES = {
     *("bad_request", "unauthorized", "forbidden", "not_found", "conflict", "busy", "too_large", "unavailable"),

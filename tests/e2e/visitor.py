@@ -167,8 +167,10 @@ class Visitor:
 
     async def close(self) -> None:
         await self.sio.shutdown()
-        if self.sio.eio.ws is not None:
-            await self.sio.eio.ws.close()
+        ws = self.sio.eio.ws
+        if ws is not None:
+            await ws.close()
+            ws._response.close()  # engine.io leaves it open where the server hung up first
 
     async def drop(self) -> None:
         """The network goes away: no word to the server."""

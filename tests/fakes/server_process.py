@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,8 @@ async def start_server(
     line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
     ready = _READY.search(line)
     if ready is None:
-        process.kill()
+        with suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
         raise RuntimeError(f"the server did not start: {line}{log.read_text(errors='replace')}")
     return ServerProcess(process, ready.group(1), home, log)

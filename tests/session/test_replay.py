@@ -45,6 +45,18 @@ def test_audio_leaves_first_and_stands_as_one_gap() -> None:
     assert log.bytes <= 20_000
 
 
+def test_a_log_full_of_text_keeps_the_newest_audio() -> None:
+    """Else whoever listens to a long conversation would hear gaps in it."""
+    log = ReplayLog(20_000)
+    for number in range(500):
+        log.append(TextChunk(chunk="x" * (number % 50)))
+        if number % 3 == 0:
+            cursor = log.seq
+            numbers = [log.append(audio(1000)).seq for _ in range(3)]
+            assert read(log, cursor) == numbers
+        assert log.bytes <= 20_000
+
+
 def test_a_cursor_that_fell_off_is_told_so() -> None:
     log = ReplayLog(10_000)
     for _ in range(100):

@@ -51,7 +51,8 @@ class Humming(TextToSpeech[Engine]):
         piece = piece[: options.sample_rate * 2 * options.channels * _PIECE_MS // 1000]
         async for part in text:
             for _ in range(max(1, round(len(part.text) * options.ms_per_character / _PIECE_MS))):
-                yield Audio(piece, options.sample_rate, 2, options.channels)
+                # A copy, as every sound of a real voice is its own: shared bytes would hide what a session keeps.
+                yield Audio(bytes(bytearray(piece)), options.sample_rate, 2, options.channels)
 
 
 OPERATIONS: dict[Role, type[Operation[Any]]] = {Role.T2T: Ticking, Role.TTS: Humming}

@@ -2,8 +2,8 @@
 
 Every event gets the next number before anybody hears it. Readers keep a cursor (the number of the last event that they
 have) and ask for what follows, so a slow reader costs nothing here but the log itself, which is bounded in bytes: the
-oldest audio leaves first and stands as a gap, then the oldest events. A reader whose cursor has fallen off the log must
-join anew.
+oldest audio leaves first and stands as a gap, then the oldest events; the newest quarter keeps its audio. A reader
+whose cursor has fallen off the log must join anew.
 """
 
 from collections.abc import Callable
@@ -45,6 +45,9 @@ class ReplayLog:
         self._first_seq = 1
         self._next_audio = 1
         """no audio is left below this number"""
+        self._recent_from = 1
+        """what has a number from here on weighs a quarter of the limit at most: readers at the end need its audio"""
+        self._recent_bytes = 0
         self._listeners: dict[Callable[[], None], None] = {}
 
     @property
@@ -56,6 +59,10 @@ class ReplayLog:
         entry = Entry(self.seq + 1, event, _size_of(event))
         self._entries.append(entry)
         self.bytes += entry.size
+        self._recent_bytes += entry.size
+        while self._recent_bytes > self.limit_bytes // 4 and self._recent_from < entry.seq:
+            self._recent_bytes -= self._entries[self._recent_from - self._first_seq].size
+            self._recent_from += 1
         if self.bytes > self.limit_bytes:
             self._trim()
         for listener in tuple(self._listeners):
@@ -92,6 +99,7 @@ class ReplayLog:
     def drop_audio(self) -> None:
         """Let go of all sound, as for a session in which nothing has happened for a while."""
         self._drop_audio(len(self._entries), 0)
+        self._recent_from, self._recent_bytes = self.seq + 1, 0
 
     @property
     def listeners(self) -> int:
@@ -99,7 +107,7 @@ class ReplayLog:
 
     def _trim(self) -> None:
         last = len(self._entries) - 1
-        self._drop_audio(last, self.limit_bytes)
+        self._drop_audio(self._recent_from - self._first_seq, self.limit_bytes)
         drop = 0
         target = self.limit_bytes * 7 // 8 if self.bytes > self.limit_bytes else self.limit_bytes
         while self.bytes > target and drop < last:
