@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from benchmarks import interrupting, latency, listing, peers, shutdown, speaking, stalled, startup
+from benchmarks import crowd, interrupting, isolation, latency, listing, peers, shutdown, speaking, stalled, startup
 from benchmarks.figures import Figure, Report, table
 from benchmarks.plan import Benchmark, Plan, loop_factory
 
@@ -18,7 +18,9 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "startup": startup.run,
     "latency": latency.run,
     "interrupting": interrupting.run,
+    "isolation": isolation.run,
     "speaking": speaking.run,
+    "crowd": crowd.run,
     "stalled": stalled.run,
     "shutdown": shutdown.run,
     "listing": listing.run,

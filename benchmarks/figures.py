@@ -29,7 +29,7 @@ class Figure:
     note: str = ""
 
     def ratios(self) -> dict[str, float]:
-        return {label: self.measured[label] / limit for label, limit in self.limits.items()}
+        return {label: _ratio(self.measured[label], limit) for label, limit in self.limits.items()}
 
     @property
     def passed(self) -> bool:
@@ -71,9 +71,18 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
+def _ratio(measured: float, limit: float) -> float:
+    """A limit of zero is kept by zero alone."""
+    if limit:
+        return measured / limit
+    return math.inf if measured else 0.0
+
+
 def _number(value: float) -> str:
     if math.isnan(value):
         return "none"
+    if value == int(value):
+        return str(int(value))
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -28,12 +28,15 @@ async def run(plan: Plan) -> Report:
         async with serving(home) as server:
             wire = await Wire.join(server.port, {})
             cold = await _ask(wire)
+            begin = server.cpu_s()
             warm = [await _ask(wire) for _ in range(plan.choose(200, 30))]
+            cpu_ms = (server.cpu_s() - begin) * 1000 / len(warm)
             wire.close()
     return Report(
         [
             Figure(f"listing {CHARACTERS} personalities, the first time", "ms", {"": cold}),
             spread(f"listing {CHARACTERS} personalities, warm", "ms", warm, {"p99": 50}),
+            Figure("server CPU of one such listing", "ms", {"": cpu_ms}),
         ]
     )
 

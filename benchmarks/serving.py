@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -39,10 +40,10 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def waited_s(pid: int) -> float | None:
-    """Seconds that the main thread of a process was ready to run and had no core; ``None`` where nobody tells."""
+def waited_s(pid: int) -> float:
+    """Seconds that the main thread of a process was ready to run and had no core; nan where nobody tells."""
     path = Path(f"/proc/{pid}/schedstat")
-    return int(path.read_text().split()[1]) / 1e9 if path.is_file() else None
+    return int(path.read_text().split()[1]) / 1e9 if path.is_file() else math.nan
 
 
 @dataclass(slots=True)

@@ -27,8 +27,8 @@ async def run(plan: Plan) -> Report:
     return Report(
         [
             spread("SIGTERM with a turn running, to the end of the process", "s", gone, {"p99": 2}),
-            Figure("clients that were not told", "", {"": untold}, {"": 1e-9}, note=f"{CLIENTS} each time"),
-            Figure("restarts without the lines of the conversation", "", {"": unsaved}, {"": 1e-9}),
+            Figure("clients that were not told", "", {"": untold}, {"": 0}, note=f"{CLIENTS} each time"),
+            Figure("restarts without the lines of the conversation", "", {"": unsaved}, {"": 0}),
         ]
     )
 

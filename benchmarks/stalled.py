@@ -7,9 +7,9 @@ clients that read; half of the time a sixth one has stopped reading, its window 
 import asyncio
 
 from benchmarks.figures import Figure, Report, percentile
+from benchmarks.lateness import Lateness
 from benchmarks.plan import SPEED, Plan, metronome
 from benchmarks.serving import serving, temporary_home
-from benchmarks.speaking import Lateness
 from benchmarks.wire import Wire
 
 READERS = 5

@@ -11,17 +11,19 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from greenroom import __version__
-from greenroom.bindings.discovery import BindingShelf
+from greenroom import __version__, garbage
+from greenroom.bindings.discovery import BindingShelf, FoundBinding
 from greenroom.bindings.engines import Engines
+from greenroom.bindings.isolation.isolation import Isolation, IsolationSettings
 from greenroom.config.load import LoadedConfig, load_config
 from greenroom.config.named import NamedConfigs
 from greenroom.config.schema import Config
@@ -42,6 +44,9 @@ from greenroom.session.operations import release_all
 from greenroom.session.settings import CurrentConfig
 from greenroom.store import Store
 from greenroom.values import Access, Role
+
+if TYPE_CHECKING:
+    from greenroom.bindings.environments import Environments
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +127,13 @@ class Greenroom:
         home = prepared.home
         named = NamedConfigs(home.configs, prepared.secrets.environment(), prepared.overrides)
         current = CurrentConfig(prepared.loaded, named)
-        bindings = BindingShelf(home.binding_roots)
+        self.isolation = Isolation(
+            IsolationSettings(
+                config.isolation, config.isolation_idle_s, prepared.secrets.get("GREENROOM_BIND_TOKEN") or ""
+            ),
+            _interpreters(home),
+        )
+        bindings = BindingShelf(home.binding_roots, self.isolation)
         self.store = store
         self.engines = Engines(bindings, BindingPlaces(home, prepared.secrets, lambda: current.value))
         self.house = House(
@@ -130,6 +141,7 @@ class Greenroom:
             store=store,
             bindings=bindings,
             engines=self.engines,
+            environments=partial(_environments, home),
             personalities=PersonalityShelf(home.personality_roots),
             metrics=Metrics(),
             prompts=home.prompts,
@@ -181,7 +193,23 @@ class Greenroom:
 
     async def release(self) -> None:
         await self.engines.close()
+        await self.isolation.close()
         await self.store.close()
+
+
+def _environments(home: Home) -> "Environments":
+    from greenroom.bindings.environments import Environments
+
+    return Environments(home)
+
+
+def _interpreters(home: Home) -> Callable[[FoundBinding], Path | None]:
+    """What knows the bindings' own environments is imported when a binding that runs in a process of its own asks."""
+
+    def python_for(found: FoundBinding) -> Path | None:
+        return _environments(home).python_for(found)
+
+    return python_for
 
 
 class _Folders:
@@ -262,6 +290,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._leaving = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -270,6 +299,18 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    async def main_loop(self) -> None:
+        """As uvicorn's, which wakes ten times a second to look whether it shall stop: once a second, for the clock."""
+        tick = 0
+        while not await self.on_tick(tick):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), 1.0)
+            tick += 10
+
+    def leave(self) -> None:
+        self.should_exit = True
+        self._leaving.set()
 
 
 async def serve(prepared: Prepared) -> None:
@@ -297,7 +338,7 @@ async def serve(prepared: Prepared) -> None:
                     task.cancel()
                 await asyncio.gather(warming, stopped, return_exceptions=True)
                 await greenroom.close()
-                server.should_exit = True
+                server.leave()
                 await serving
     finally:
         bound.close()
@@ -311,6 +352,7 @@ async def _started(server: _Server, greenroom: Greenroom, bound: socket.socket) 
         await greenroom.warm_up()
     except GreenroomError as error:
         logger.warning("warming up: %s", error.message)
+    await garbage.collect_when(lambda: greenroom.sessions.idle)
 
 
 def _announce(greenroom: Greenroom, address: str) -> None:

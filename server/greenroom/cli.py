@@ -69,10 +69,13 @@ def serve(
     ] = False,
 ) -> None:
     """Start the server."""
-    from greenroom.app import ServeOptions, run
+    from greenroom import garbage
 
-    options = ServeOptions(home, config, host, port, token, log_level, insecure)
-    _end(lambda: run(options))
+    with garbage.postponed():
+        from greenroom.app import ServeOptions, run
+
+        options = ServeOptions(home, config, host, port, token, log_level, insecure)
+        _end(lambda: run(options))
 
 
 @app.command()
@@ -122,6 +125,33 @@ def doctor(home: Home = None, config: ConfigFile = None, token: Token = None) ->
     _end(lambda: diagnose(Console(), home=home, config=config, token=token))
 
 
+@app.command()
+def install(
+    bindings: Annotated[list[str], typer.Argument(help="Bindings, by the names of their folders.", show_default=False)],
+    check: Annotated[
+        bool, typer.Option("--check", help="Install nothing; say whether what is installed is sound.")
+    ] = False,
+    upgrade: Annotated[bool, typer.Option("--upgrade", help="Install the newest versions that fit.")] = False,
+    home: Home = None,
+) -> None:
+    """Install what bindings need, each into an environment of its own. Ctrl-C stops it; it can be taken up again."""
+    from greenroom.commandline.install import InstallOptions
+    from greenroom.commandline.install import install as run
+
+    _end(lambda: run(InstallOptions(bindings, home, check, upgrade), Console()))
+
+
+@app.command()
+def uninstall(
+    bindings: Annotated[list[str], typer.Argument(help="Bindings, by the names of their folders.", show_default=False)],
+    home: Home = None,
+) -> None:
+    """Remove the environments that were installed for bindings. The bindings themselves stay."""
+    from greenroom.commandline.install import uninstall as run
+
+    _end(lambda: run(bindings, home, Console()))
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="bindings, personalities, models or voices")],
@@ -143,6 +173,34 @@ def list_(
         raise typer.BadParameter(f"wanted one of {', '.join(What)}", param_hint="what")
     options = ListOptions(What(what), url, token, session, home, binding, as_json)
     _end(lambda: show(options, Console()))
+
+
+bind = typer.Typer(name="bind", help="Run a binding by itself, for servers elsewhere.", no_args_is_help=True)
+app.add_typer(bind)
+
+
+@bind.callback()
+def _bind() -> None: ...
+
+
+@bind.command("serve")
+def bind_serve(
+    binding: Annotated[str, typer.Argument(help="The binding, by the name of its folder.", show_default=False)],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond this machine it needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes any free one.", min=0, max=65_535)] = 9610,
+    token: Annotated[
+        str | None,
+        typer.Option(help="What servers must give; better in the environment.", envvar="GREENROOM_BIND_TOKEN"),
+    ] = None,
+    home: Home = None,
+    config: ConfigFile = None,
+) -> None:
+    """Run one binding here. A server uses it with: isolation: {BINDING: http://host:port}"""
+    from greenroom.commandline.bind import BindOptions, serve
+
+    _end(lambda: serve(BindOptions(binding, host, port, token, home, config), Console()))
 
 
 def _end(command: Callable[[], int]) -> None:

@@ -1,8 +1,8 @@
 """Where things are: the home folder, what came with the installation, and how the two lie over each other.
 
-    <home>/config.yaml  .env  bindings/  personalities/  models/  prompts/  configs/  data/  logs/     (all optional)
+    <home>/config.yaml  .env  bindings/  personalities/  models/  prompts/  configs/  data/  logs/  environments/
 
-Nothing is written here until it is needed: an empty home is a complete one.
+All of them are optional. Nothing is written here until it is needed: an empty home is a complete one.
 """
 
 import os
@@ -72,6 +72,11 @@ class Home:
     @property
     def database(self) -> Path:
         return self.data / "greenroom.db"
+
+    @property
+    def environments(self) -> Path:
+        """Virtual environments of the bindings that have one of their own."""
+        return self.root / "environments"
 
     @property
     def logs(self) -> Path:

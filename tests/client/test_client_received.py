@@ -34,6 +34,17 @@ SAMPLES: dict[str, Event] = {
         events.Busy(),
         events.Buzzy(),
         events.GenerationCanceled(),
+        events.InstallProgress(
+            binding_name="b",
+            binding_folder="b",
+            phase="done",
+            message="it is there",
+            start_time="2026-11-20 12:00:00",
+            total_size=9,
+            downloaded_size=9,
+            progress=100.0,
+            speed=1.0,
+        ),
     )
 }
 

@@ -44,6 +44,7 @@ def other_value(key: Key) -> Any:
         "server.tokens": [{"name": "a", "env": "A_TOKEN", "role": "viewer", "sessions": ["x"]}],
         "server.host": "::1",
         "context.name_translations": {"a": "b"},
+        "isolation": {"espeak": "process"},
         "turn.thoughts": "shown",
         "store.url": "sqlite+aiosqlite:///x.db",
         "store.synchronous": "full",

@@ -91,7 +91,10 @@ def test_the_keys_of_other_servers_are_understood() -> None:
 
 @pytest.mark.parametrize("key", [key for key in walk() if key.owner_only], ids=lambda key: key.name)
 def test_every_marked_key_needs_the_owner(key: Any) -> None:
-    assert changes_need_owner({key.path[0]: {key.path[1]: key.default}}) == [key.name]
+    update = key.default
+    for part in reversed(key.path):
+        update = {part: update}
+    assert changes_need_owner(update) == [key.name]
 
 
 def test_these_are_marked() -> None:

@@ -91,7 +91,7 @@ async def test_a_viewer_listens_and_nothing_else(guarded: ServerProcess) -> None
         heard = await viewer.finished(str(told[0].job_id))
         assert [each for each in heard if each.name != "prompt_built"] == told
         assert text_of(told).strip() == "Good evening."
-        for event, data in {
+        asked: dict[str, dict[str, Any]] = {
             "response": {},
             "say": {"text": "x"},
             "context_add": {"kind": "chat", "user": "x", "content": "x"},
@@ -104,7 +104,8 @@ async def test_a_viewer_listens_and_nothing_else(guarded: ServerProcess) -> None
             "operation_unload": {"ops": []},
             "config_get": {},
             "config_update": {"config": {}},
-        }.items():
+        }
+        for event, data in asked.items():
             assert await code(viewer, event, **data) == "forbidden", event
         assert len((await viewer.done("history_get"))["lines"]) == 2
         assert (await viewer.done("session_state"))["state"]["binding"] == "scripted"
@@ -144,7 +145,7 @@ async def test_what_reaches_out_is_the_owners(guarded: ServerProcess) -> None:
         assert end_of(await bot.run("operation_load", **load))["error"]["code"] == "forbidden"
         configure = {"ops": [{"role": "t2t", "secret_url": evil}]}
         assert end_of(await bot.run("operation_configure", **configure))["error"]["code"] == "forbidden"
-        update = {"bindings": {"openai": {"base_url": evil}}}
+        update: dict[str, Any] = {"bindings": {"openai": {"base_url": evil}}}
         assert end_of(await bot.run("config_update", config=update))["error"]["code"] == "forbidden"
         update = {"server": {"insecure": True}}
         assert end_of(await bot.run("config_update", config=update))["error"]["code"] == "forbidden"
@@ -235,6 +236,8 @@ async def test_listening_beyond_this_machine_wants_a_token(tmp_path: Path) -> No
     with pytest.raises(RuntimeError, match="--insecure"):
         async with running_server(tmp_path / "home", "--host", "0.0.0.0"):
             pass
-    async with running_server(tmp_path / "home", "--host", "0.0.0.0", "--insecure") as server:
-        async with visitor(server.url.replace("0.0.0.0", "127.0.0.1"), session="main") as anybody:
-            assert anybody.named("session_joined")[0]["role"] == "owner"
+    async with (
+        running_server(tmp_path / "home", "--host", "0.0.0.0", "--insecure") as server,
+        visitor(server.url.replace("0.0.0.0", "127.0.0.1"), session="main") as anybody,
+    ):
+        assert anybody.named("session_joined")[0]["role"] == "owner"

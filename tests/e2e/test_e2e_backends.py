@@ -178,15 +178,13 @@ async def test_ears_that_fail(shared: ServerProcess, den: str) -> None:
 
 async def test_speech_is_heard_while_an_answer_is_still_being_given(shared: ServerProcess, den: str) -> None:
     """Recognition begins when the job is queued; its line waits for its turn."""
-    async with fake_backend() as fake, visitor(shared.url, session=den) as ana:
-        await use(ana, fake.base_url, "stt", model="whisper-fake")
+    async with fake_backend() as ears, fake_backend() as fake, visitor(shared.url, session=den) as ana:
+        await use(ana, ears.base_url, "stt", model="whisper-fake")
         await use(ana, fake.base_url, model="fail:stall")
         answer = await ana.job("response", text="Hello.", include_audio=False)
         await ana.next("text_chunk", job_id=answer)
         speech = await ana.job("context_add", kind="audio", user="Ana", audio=bytes(3200), sr=16_000)
-        while not fake.of("/audio/transcriptions"):
-            await asyncio.sleep(0.01)
-        await within(fake.of("/audio/transcriptions")[0].ended.wait())
+        await within((await exchange_of(ears, "whisper-fake")).ended.wait())
         assert ana.of(speech) == [] and "job_finished" not in [each.name for each in ana.of(answer)]
         await ana.done("cancel_job", job_id=answer)
         assert end_of(await ana.finished(speech))["success"]
@@ -213,7 +211,7 @@ async def test_embeddings(shared: ServerProcess, den: str) -> None:
 
 
 async def test_llama_cpps_own_server(shared: ServerProcess, den: str) -> None:
-    """A second real server: its models are listed, it answers, also to two sessions at once, and a cancel reaches it."""
+    """A second real server: its models are listed, it answers two sessions at once, and a cancel reaches it."""
     async with (
         llama_server(await asyncio.to_thread(tiny_gguf)) as base_url,
         visitor(shared.url, session=den) as ana,

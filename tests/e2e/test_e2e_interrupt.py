@@ -1,7 +1,6 @@
 """Barge-in: what was heard stays in the context, what was not does not, whoever says so and whenever."""
 
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio

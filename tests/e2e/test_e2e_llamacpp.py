@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from e2e.conftest import make_home
 from e2e.promises import check_order, check_turn
-from e2e.visitor import Visitor, end_of, text_of, visitor
+from e2e.visitor import end_of, text_of, visitor
 from fakes.server_process import ServerProcess, running_server
 from fakes.tiny_model import REPLIES, tiny_gguf
 
@@ -70,7 +70,9 @@ async def test_raw_generation(tiny: ServerProcess) -> None:
     async with visitor(tiny.url) as old:
         await old.tell("generate_text", raw("hello"), -1, 40, {"temperature": 0})
         assert (await old.next("text_generated"))["text"] == REPLIES["hello"]
-        await old.tell("generate_text", {"prompt": "bye", "personality": "Nobody", "n_predicts": 40, "temperature": "0"})
+        await old.tell(
+            "generate_text", {"prompt": "bye", "personality": "Nobody", "n_predicts": 40, "temperature": "0"}
+        )
         assert (await old.next("text_generated"))["text"] == REPLIES["bye"]
 
 
@@ -81,8 +83,6 @@ async def test_tokens_there_and_back(tiny: ServerProcess, den: str) -> None:
         assert tokens and (await ana.next("tokenized"))["tokens"] == tokens
         assert (await ana.done("detokenize", prompt=tokens))["text"] == text
         assert (await ana.next("detokenized"))["text"] == text
-
-
 
 
 async def test_a_cancelled_turn_frees_the_model(tiny: ServerProcess, den: str) -> None:

@@ -1,4 +1,4 @@
-"""The clients that lollms' server of 2023 had, each as it really behaves: none joins a session or wants acknowledgements.
+"""The clients that lollms' server of 2023 had, each as it really behaves: none joins a session or waits for an answer.
 
 Where a client's whole list of events is compared, that is also the proof that it hears nothing of anybody else's.
 """
@@ -19,8 +19,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 UPGRADING = ("polling", "websocket")
 SIX: dict[str, Any] = {
-    **{"temperature": 0.9, "top_k": 50, "top_p": 0.95},
-    **{"repeat_penalty": 1.2, "repeat_last_n": 40, "seed": -1},
+    "temperature": 0.9,
+    "top_k": 50,
+    "top_p": 0.95,
+    "repeat_penalty": 1.2,
+    "repeat_last_n": 40,
+    "seed": -1,
 }
 
 
@@ -92,7 +96,9 @@ async def test_web_ui_playground(scripted: ServerProcess) -> None:
     [
         {"prompt": "say a b c", "personality": -1, "n_predicts": 1024},
         {
-            **{"prompt": "say a b c", "personality": -1, "n_predicts": 128},
+            "prompt": "say a b c",
+            "personality": -1,
+            "n_predicts": 128,
             "parameters": {"temperature": 0.9, "top_k": 50, "top_p": 0.95, "repeat_penalty": 1.2},
         },
     ],
@@ -268,7 +274,11 @@ async def test_each_client_has_its_own_discussion(shared: ServerProcess) -> None
         ("activate_personality", [{"id": 5}], ["personality_add_failed", "activate_personality"]),
         ("activate_personality", [], ["personality_add_failed", "activate_personality"]),
         ("list_available_personalities_names", [], ["list_available_personalities_names_list"]),
-        ("list_available_personalities_categories", [{"language": "elvish"}], ["available_personalities_categories_list"]),
+        (
+            "list_available_personalities_categories",
+            [{"language": "elvish"}],
+            ["available_personalities_categories_list"],
+        ),
         ("tokenize", [], ["generation_error"]),
         ("detokenize", [{"prompt": "no list"}], ["generation_error"]),
         ("embed", [{"prompt": "x"}], ["generation_error"]),

@@ -122,7 +122,9 @@ async def test_a_session_is_joined_again_where_it_was_left(shared: ServerProcess
         answer = await ben.done("session_join", session=den, epoch=joined["epoch"], last_seq=ben.numbers()[-1])
         assert (answer["resumed"], answer["missed"]) == (True, len(told))
         await ben.caught_up(ana.numbers()[-1])
-        assert [each for each in ben.told[heard:] if "seq" in each.data and "state" not in each.data][-len(told) :] == told
+        assert [each for each in ben.told[heard:] if "seq" in each.data and "state" not in each.data][
+            -len(told) :
+        ] == told
         check_numbers(ben)
         await spoken(ana, "Three.")
         await ben.caught_up(ana.numbers()[-1])

@@ -68,9 +68,7 @@ async def test_personalities_are_listed_with_pictures_that_are_served(shared: Se
                     assert response.status == 200 and response.content_type.startswith("image/")
         async with http.get(f"{shared.url}/personalities/english/companions/robin/assets/..%2Fconfig.yaml") as response:
             assert response.status in (400, 404)
-        languages = await both(
-            ana, "list_available_personalities_languages", "available_personalities_languages_list"
-        )
+        languages = await both(ana, "list_available_personalities_languages", "available_personalities_languages_list")
         assert set(languages["available_personalities_languages"]) == set(answer["personalities"])
         categories = await both(
             ana,
@@ -136,7 +134,9 @@ async def test_a_binding_that_is_none_changes_nothing(shared: ServerProcess, den
             answer = await both(ana, "select_binding", "select_binding", binding_name=name)
             assert not answer["success"] and answer["binding_name"] == name
         assert "eliza" in (await ana.refused("select_binding", binding_name="elisa"))["error"]
-        assert (await ana.refused("select_binding", binding_name="eliza", options={"colour": 1}))["code"] == "bad_request"
+        assert (await ana.refused("select_binding", binding_name="eliza", options={"colour": 1}))[
+            "code"
+        ] == "bad_request"
         assert (await state(ana))["binding"] == "eliza"
         assert "state_changed" not in ana.names
 

@@ -91,7 +91,9 @@ async def test_speech_in(shared: ServerProcess, den: str) -> None:
     audio = flite(said)
     async with visitor(shared.url, session=den) as ana:
         for sent in (audio.pcm, base64.b64encode(audio.pcm).decode()):
-            job_id = await ana.job("context_add", kind="audio", user="Ana", audio=sent, sr=audio.sample_rate, sw=2, ch=1)
+            job_id = await ana.job(
+                "context_add", kind="audio", user="Ana", audio=sent, sr=audio.sample_rate, sw=2, ch=1
+            )
             told = await ana.finished(job_id)
             check_order(ana, job_id)
             assert [each.name for each in told] == ["job_started", "transcript", "context_added", "job_finished"]

@@ -58,6 +58,7 @@ class Visitor:
 
     async def _left(self, *_: object) -> None:
         self.gone.set()
+        self._more.set()
 
     # asking
 
@@ -67,15 +68,15 @@ class Visitor:
 
     async def ask(self, name: str, *arguments: Any) -> Any:
         """The acknowledgement of an event with any arguments."""
-        answers: asyncio.Queue[Any] = asyncio.Queue()
+        answers: list[Any] = []
 
         def acknowledged(*answer: Any) -> None:
-            self.note(ACKNOWLEDGED, answer[0] if len(answer) == 1 else answer)
-            answers.put_nowait(answer[0] if len(answer) == 1 else answer)
+            answers.append(answer[0] if len(answer) == 1 else answer)
+            self.note(ACKNOWLEDGED, answers[0])
 
         await self.sio.emit(name, tuple(arguments) if arguments else None, callback=acknowledged)
-        async with asyncio.timeout(PATIENCE_S):
-            return await answers.get()
+        await self._until(lambda: bool(answers))
+        return answers[0]
 
     async def done(self, name: str, **data: Any) -> dict[str, Any]:
         """The acknowledgement of what must succeed."""
@@ -102,13 +103,24 @@ class Visitor:
 
     async def seen(self, test: Callable[[Told], bool], start: int = 0) -> int:
         """Index of the first event from ``start`` on that passes the test, now or when it comes."""
+        found = start
+
+        def is_found() -> bool:
+            nonlocal found
+            while found < len(self.told) and not test(self.told[found]):
+                found += 1
+            return found < len(self.told)
+
+        await self._until(is_found)
+        return found
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        """Looks again whenever something was told."""
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while True:
-                    while start < len(self.told):
-                        if test(self.told[start]):
-                            return start
-                        start += 1
+                while not true():
+                    if self.gone.is_set() and not self.sio.reconnection:
+                        raise AssertionError(f"the connection is gone; told before: {self.told[-5:]}")
                     self._more.clear()
                     await self._more.wait()
         except TimeoutError:
@@ -145,7 +157,9 @@ class Visitor:
         return [
             told.data["seq"]
             for told in self.told
-            if isinstance(told.data, dict) and "session" in told.data and told.name not in (ACKNOWLEDGED, "session_joined")
+            if isinstance(told.data, dict)
+            and "session" in told.data
+            and told.name not in (ACKNOWLEDGED, "session_joined")
         ]
 
     async def caught_up(self, seq: int) -> None:
@@ -194,7 +208,7 @@ async def visitor(
     async with aiohttp.ClientSession() as http:
         one = Visitor(http)
         try:
-            await one.connect(url, auth if not more_auth else more_auth, transports=transports, headers=headers)
+            await one.connect(url, more_auth or auth, transports=transports, headers=headers)
             if more_auth.get("session"):
                 await one.next("session_joined")
             yield one

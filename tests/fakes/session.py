@@ -70,6 +70,8 @@ class FakeSession:
                 raise Unavailable("No binding selected")
             case commands.Tokenize():
                 return {"success": True, "tokens": command.prompt.split()}
+            case commands.InstallBinding() if command.name == "wait":
+                await self.released.wait()
             case commands.Interrupt():
                 self.released.set()
         return {"success": True}

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,7 +24,13 @@ class BindingCard(BaseModel):
     description: str = ""
     roles: tuple[Role, ...] = ()
     imports: tuple[str, ...] = Field(default=(), description="packages that must be importable, by import name")
+    requirements: tuple[str, ...] = Field(
+        default=(), description="beside requirements.txt: packages of its own environment, as pip takes them"
+    )
     install: str = Field(default="", description="the command that installs what is missing")
+    isolation: Literal["none", "process"] = Field(
+        default="none", description="process: it runs in a process of its own; config.yaml may say otherwise"
+    )
     offline: bool = Field(default=False, description="works with no network")
 
 

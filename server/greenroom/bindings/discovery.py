@@ -6,7 +6,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from greenroom.bindings.card import BindingCard, read_card, read_models
 from greenroom.bindings.roles import AnyOperation, Binding
@@ -15,6 +15,18 @@ from greenroom.values import Role
 
 CARD_FILE = "binding_card.yaml"
 CODE_FILE = "binding.py"
+
+
+class Elsewhere(Protocol):
+    """Runs bindings in other processes: :class:`greenroom.bindings.isolation.isolation.Isolation`."""
+
+    def isolates(self, found: "FoundBinding") -> bool: ...
+
+    def missing_packages(self, found: "FoundBinding") -> list[str]: ...
+
+    def load(self, found: "FoundBinding") -> Binding:
+        """What stands for the binding in this process. May block. :raises GreenroomError: if there is nothing."""
+        ...
 
 
 @dataclass(slots=True)
@@ -26,6 +38,8 @@ class FoundBinding:
     card: BindingCard
     model_entries: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
+    elsewhere: Elsewhere | None = None
+    """set: the binding runs in another process"""
     _code: Binding | None = None
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -34,6 +48,12 @@ class FoundBinding:
         return (self.folder / CODE_FILE).is_file()
 
     def missing_packages(self) -> list[str]:
+        if self.elsewhere is not None:
+            return self.elsewhere.missing_packages(self)
+        return self.missing_here()
+
+    def missing_here(self) -> list[str]:
+        """Of the packages that the card names, those that this interpreter lacks."""
         return [name for name in self.card.imports if not _importable(name)]
 
     @property
@@ -65,8 +85,16 @@ class FoundBinding:
             if self._code is None:
                 if self.error or not self.has_code:
                     raise Unavailable(self.problem)
-                self._code = _import_binding(self.id, self.folder)
+                self._code = self.elsewhere.load(self) if self.elsewhere else self.load_here()
             return self._code
+
+    @property
+    def loaded(self) -> bool:
+        return self._code is not None
+
+    def load_here(self) -> Binding:
+        """Import ``binding.py`` into this process. :raises Unavailable: if it does not load."""
+        return _import_binding(self.id, self.folder)
 
     def operation(self, role: Role) -> type[AnyOperation]:
         """The class for a role. :raises NotFound: if the binding does not serve it."""
@@ -100,7 +128,7 @@ def _import_binding(binding_id: str, folder: Path) -> Binding:
     try:
         spec.loader.exec_module(module)
         binding = module.BINDING
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code that ends its program must not end this one
         sys.modules.pop(module_name, None)
         raise Unavailable(f"binding {binding_id} does not load: {type(error).__name__}: {error}") from error
     if not isinstance(binding, Binding):
@@ -120,20 +148,18 @@ def read_binding(folder: Path) -> FoundBinding:
 class BindingShelf:
     """Every binding found under the roots; a later root's folder wins over an earlier one's of the same name."""
 
-    def __init__(self, roots: tuple[Path, ...]) -> None:
+    def __init__(self, roots: tuple[Path, ...], elsewhere: Elsewhere | None = None) -> None:
         self.roots = roots
+        self._elsewhere = elsewhere
         self._found: dict[str, tuple[tuple[float, ...], FoundBinding]] = {}
 
     def all(self) -> dict[str, FoundBinding]:
         """By id, sorted. Folders without a card, dot-folders and files are not bindings."""
         folders: dict[str, Path] = {}
         for root in self.roots:
-            if not root.is_dir():
-                continue
-            for folder in root.iterdir():
-                if folder.name.startswith((".", "_")) or not (folder / CARD_FILE).is_file():
-                    continue
-                folders[folder.name] = folder
+            for folder in _folders(root):
+                if not folder.name.startswith((".", "_")) and _has_card(folder):
+                    folders[folder.name] = folder
         self._found = {name: self._fresh(name, folders[name]) for name in sorted(folders)}
         return {name: found for name, (_, found) in self._found.items()}
 
@@ -149,11 +175,33 @@ class BindingShelf:
         return found[1]
 
     def _fresh(self, name: str, folder: Path) -> tuple[tuple[float, ...], FoundBinding]:
-        stamp = tuple(
-            path.stat().st_mtime if path.exists() else 0.0
-            for path in (folder / CARD_FILE, folder / "models.yaml", folder / CODE_FILE)
-        )
+        stamp = tuple(_changed_at(folder / name) for name in (CARD_FILE, "models.yaml", CODE_FILE))
         known = self._found.get(name)
         if known is not None and known[0] == stamp and known[1].folder == folder:
             return known
-        return stamp, read_binding(folder)
+        found = read_binding(folder)
+        if self._elsewhere is not None and self._elsewhere.isolates(found):
+            found.elsewhere = self._elsewhere
+        return stamp, found
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return list(root.iterdir())
+    except OSError:  # not there, or not for us
+        return []
+
+
+def _has_card(folder: Path) -> bool:
+    """One that cannot be looked into counts: it is listed with what is wrong."""
+    try:
+        return (folder / CARD_FILE).is_file()
+    except OSError:
+        return True
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

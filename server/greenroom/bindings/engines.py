@@ -80,6 +80,8 @@ class LoadedOperation:
         if self._users == 0:
             try:
                 await self.operation.close()
+            except (Exception, SystemExit):  # the boundary to a binding's own code
+                logger.exception("closing an operation of %s failed", self.binding_id)
             finally:
                 await self._engines.release(self._key)
 
@@ -91,6 +93,7 @@ class Engines:
         self._shelf = shelf
         self._places = places
         self._held: dict[EngineKey, _Held] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def open_count(self) -> int:
@@ -99,11 +102,17 @@ class Engines:
     def place(self, found: FoundBinding) -> Place:
         return self._places.place(found)
 
+    def operation(self, binding_id: str, role: Role) -> type[AnyOperation]:
+        """:raises NotFound, Unavailable: as :meth:`load` does."""
+        return self._shelf.get(binding_id).operation(role)
+
     async def load(self, binding_id: str, role: Role, raw_options: Mapping[str, Any]) -> LoadedOperation:
         """:raises NotFound, BadRequest, Unavailable, BindingFailed: each with a sentence that says what to do."""
         found = self._shelf.get(binding_id)
         if found.status == "missing_packages":
             raise Unavailable(found.problem)
+        if found.elsewhere is not None and not found.loaded:  # its process may have to tell what it offers
+            await asyncio.to_thread(found.load)
         operation_type = found.operation(role)
         options = parse_options(operation_type, raw_options, binding_id)
         place = self._places.place(found)
@@ -139,12 +148,17 @@ class Engines:
         if held.users > 0:
             return
         del self._held[key]
-        await _close(held)
+        closing = asyncio.get_running_loop().create_task(_close(held), name=f"close {key[0]}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        # Whoever was the last to leave may be cancelled; the engine is closed all the same.
+        await asyncio.shield(closing)
 
     async def close(self) -> None:
         held, self._held = list(self._held.values()), {}
         for one in held:
             await _close(one)
+        await asyncio.gather(*self._closing)
 
 
 async def _open(operation: type[AnyOperation], options: Options, place: Place) -> Engine:
@@ -152,7 +166,7 @@ async def _open(operation: type[AnyOperation], options: Options, place: Place) -
         return await operation.open_engine(options, place)
     except GreenroomError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         logger.exception("opening %s failed", place.binding_id)
         raise BindingFailed(f"{place.binding_id} could not be loaded: {type(error).__name__}: {error}") from error
 
@@ -164,5 +178,5 @@ async def _close(held: _Held) -> None:
     if isinstance(results[0], Engine):
         try:
             await results[0].close()
-        except Exception:  # the boundary to a binding's own code
+        except (Exception, SystemExit):  # the boundary to a binding's own code
             logger.exception("closing an engine failed")

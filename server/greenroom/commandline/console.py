@@ -4,7 +4,10 @@ import json
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
 
 _UNPRINTABLE = {code: "" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
 """A character's words must not steer the terminal."""
@@ -65,7 +68,6 @@ class Console:
         self.line(json.dumps(data, ensure_ascii=False, indent=2, default=str))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        from rich.console import Console as RichConsole
         from rich.markup import escape
         from rich.table import Table
 
@@ -75,5 +77,10 @@ class Console:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(escape(printable(cell)) for cell in row))
-        width = None if self.interactive else 140
-        RichConsole(file=self._out, width=width, highlight=False).print(table)
+        self.rich().print(table)
+
+    def rich(self) -> "RichConsole":
+        """For what is drawn on the same stream."""
+        from rich.console import Console as RichConsole
+
+        return RichConsole(file=self._out, width=None if self.interactive else 140, highlight=False)

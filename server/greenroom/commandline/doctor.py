@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from greenroom import __version__
 from greenroom.bindings.discovery import FoundBinding
+from greenroom.bindings.environments import Environments, State
 from greenroom.client import connect
 from greenroom.commandline.console import Console
 from greenroom.commandline.local import Local, find_local
@@ -190,8 +191,10 @@ def _backends(local: Local) -> Iterator[Finding]:
         known = ", ".join(found) or "none"
         sentence = f"the configuration names it, but there is no such binding; known: {known}"
         yield Finding(f"binding {binding_id}", Status.FAILED, sentence)
+    environments = Environments(local.home)
     for binding_id, binding in found.items():
         yield _backend(binding_id, binding, needed=binding_id in wanted)
+        yield from _environment(binding, environments)
     yield _speech()
     shelf = local.personalities()
     count, broken = len(shelf.all()), shelf.broken()
@@ -207,6 +210,20 @@ def _backend(binding_id: str, binding: FoundBinding, *, needed: bool) -> Finding
         return Finding(name, Status.FAILED if needed else Status.NOTE, problem)
     use = "in use: " if needed else ""
     return Finding(name, Status.OK, f"{use}{', '.join(map(str, binding.card.roles))}")
+
+
+def _environment(binding: FoundBinding, environments: Environments) -> Iterator[Finding]:
+    """Of a binding that has one of its own. One that lacks it may still run inside the server."""
+    name = f"environment of {binding.id}"
+    if binding.error:
+        return
+    try:
+        status = environments.status(binding)
+    except GreenroomError as error:
+        yield Finding(name, Status.NOTE, error.message)
+        return
+    if status.state is not State.NOT_NEEDED:
+        yield Finding(name, Status.OK if status.state is State.READY else Status.NOTE, status.sentence)
 
 
 def _does_not_load(binding: FoundBinding) -> str:

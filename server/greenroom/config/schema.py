@@ -51,6 +51,14 @@ BindingId = Annotated[str, StringConstraints(max_length=128, pattern=r"^[A-Za-z0
 OptionalText = Annotated[str, StringConstraints(max_length=1024)]
 
 
+def _isolation(value: str) -> str:
+    if value not in ("process", "none") and not re.fullmatch(r"(https?://[^/\s?#@]+/?|unix:/\S+)", value):
+        raise PydanticCustomError(
+            "isolation", "wanted process, none, http(s)://host:port of a `greenroom bind serve`, or unix:/path"
+        )
+    return value
+
+
 class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -183,7 +191,7 @@ class TurnConfig(Section):
     thoughts: Annotated[
         Literal["hidden", "shown"], Field(description="a model's reasoning in the text; it is never spoken")
     ] = "hidden"
-    chunk_ms: Annotated[int, Field(ge=20, le=1000, description="milliseconds of audio in one audio_chunk")] = 100
+    chunk_ms: Annotated[int, Field(ge=20, le=1000, description="milliseconds of audio in one audio_chunk")] = 200
     timeout_s: Annotated[
         float,
         Field(
@@ -362,6 +370,25 @@ class Config(Section):
             examples=[{"openai": {"base_url": "http://localhost:8080/v1"}}],
         ),
     ] = {}
+    isolation: Annotated[
+        dict[BindingId, Annotated[str, AfterValidator(_isolation)]],
+        Field(
+            max_length=256,
+            description="where bindings run: process (one of its own), none (the server's) or the address of a "
+            "`greenroom bind serve`; else as a binding's card says",
+            examples=[{"pocketsphinx": "process", "melo": "http://192.168.1.20:9610"}],
+            json_schema_extra=OWNER,
+        ),
+    ] = {}
+    isolation_idle_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=DAY_S,
+            description="seconds without work after which a binding's own process is stopped; 0: never",
+            json_schema_extra=OWNER,
+        ),
+    ] = 900
     server: ServerConfig = ServerConfig()
     session: SessionConfig = SessionConfig()
     context: ContextConfig = ContextConfig()

@@ -29,6 +29,10 @@ class Channel(Generic[T]):
         return len(self._items)
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def ended(self) -> bool:
         """Closed, and nothing is left in it."""
         return self._closed and not self._items

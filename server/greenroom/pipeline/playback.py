@@ -8,9 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from greenroom.pipeline.hearing import common_words, place_after, words_of, words_until
 from greenroom.values import WordTime
-
-_WORD_END = re.compile(r"\w(?!\w)")
 
 
 @dataclass(slots=True)
@@ -43,6 +42,8 @@ class Playback:
         self.ends_at = 0.0
         """when the last chunk sent so far will have been played"""
         self.sent_ms = 0.0
+        self._free_at = 0.0
+        """when the sound of the turns before this one will have been played"""
         self._sent: list[_Sent] = []
         self._report: tuple[int, float] | None = None
 
@@ -59,9 +60,21 @@ class Playback:
         """How far what was sent reaches ahead of the clock."""
         return max(0.0, self.ends_at - self._now()) * 1000
 
+    def follow(self, ends_at: float) -> None:
+        """Another turn's sound is played until then, and this one's only afterwards."""
+        self._free_at = ends_at
+
+    def bring_forward(self, by_ms: float) -> None:
+        """So much of the sound before this turn's will not be played after all."""
+        self._free_at -= by_ms / 1000
+        for sent in self._sent:
+            sent.starts_at -= by_ms / 1000
+        if self._sent:
+            self.ends_at -= by_ms / 1000
+
     def sent(self, index: int, duration_ms: float) -> None:
         """A chunk of sentence ``index`` goes out now."""
-        starts_at = max(self._now(), self.ends_at)
+        starts_at = max(self._now(), self.ends_at, self._free_at)
         self._sent.append(_Sent(starts_at, self.sent_ms, duration_ms))
         self.ends_at = starts_at + duration_ms / 1000
         self.sent_ms += duration_ms
@@ -84,7 +97,7 @@ class Playback:
         """``(heard, unheard)``, whose concatenation is the text shown. Without a voice, what was shown was heard."""
         text = self.text
         if heard_text is not None:
-            place = place_of(text, heard_text)
+            place = max(place_of(text, heard_text), self._place_of_speech(heard_text))
         elif not self.audible:
             place = len(text)
         else:
@@ -95,11 +108,23 @@ class Playback:
         """What will have been heard once all that was sent has been played: for a turn that breaks off by itself."""
         return self.heard(heard_ms=self.sent_ms)
 
+    def _place_of_speech(self, heard_text: str) -> int:
+        """Where it ends if the client repeats what was spoken, not what was shown."""
+        spoken = [words_of(sentence.speech) for sentence in self.sentences]
+        left = common_words(heard_text, [word for words in spoken for word in words])
+        place = 0
+        for sentence, words in zip(self.sentences, spoken, strict=True):
+            if left <= len(words):
+                return place + place_after(sentence.text, words, left) if left else 0
+            left -= len(words)
+            place += len(sentence.text)
+        return place
+
     def _place(self, heard_ms: float | None) -> int:
         if heard_ms is None and self._report is not None:
             index, ms = self._report
             heard_ms = sum(sentence.sent_ms for sentence in self.sentences[:index]) + ms
-        left = self.clock_ms() if heard_ms is None else heard_ms
+        left = self.clock_ms() if heard_ms is None else min(heard_ms, self.sent_ms)
         if left <= 0:
             return 0
         place = 0
@@ -114,22 +139,19 @@ class Playback:
 
 def _place_within(sentence: SpokenSentence, heard_ms: float) -> int:
     """Index in ``sentence.text`` after the last word heard whole: by word times, else by the share of its sound."""
-    if heard_ms <= 0 or not sentence.speech:
+    words = words_of(sentence.speech)
+    if heard_ms <= 0 or not words:
         return 0
     timed = [word for word in sentence.words if word.offset >= 0]
     if timed:
-        heard_words = sum(1 for word in timed if word.end_ms <= heard_ms)
-        spoken = len(timed)
+        ended = max((word.offset + len(word.text) for word in timed if word.end_ms <= heard_ms), default=0)
+        heard_words = words_until(sentence.speech, ended)
     else:
         total_ms = sentence.sent_ms if sentence.whole else max(sentence.sent_ms, 60.0 * len(sentence.speech))
-        spoken = len(_WORD_END.findall(sentence.speech)) or 1
-        heard_words = int(spoken * min(1.0, heard_ms / total_ms)) if total_ms else 0
-    ends = [match.end() for match in _WORD_END.finditer(sentence.text)]
-    if not ends or heard_words == 0:
-        return 0
-    if heard_words >= spoken:
-        return len(sentence.text) if sentence.whole else ends[-1]
-    return ends[min(len(ends), max(1, round(heard_words * len(ends) / spoken))) - 1]
+        heard_words = int(len(words) * min(1.0, heard_ms / total_ms)) if total_ms else 0
+    if heard_words >= len(words) and sentence.whole:
+        return len(sentence.text)
+    return place_after(sentence.text, words, heard_words)
 
 
 def place_of(text: str, heard: str) -> int:

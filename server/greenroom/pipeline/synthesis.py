@@ -6,9 +6,9 @@ Synthesis never waits for the sender: how much may lie ready is bounded by the n
 and by their length, and a voice that holds a lock while it speaks must not be held up by a listener.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from time import monotonic
 from typing import Any
 
 from greenroom.bindings.roles import AudioFilter, TextToSpeech
@@ -31,13 +31,12 @@ class Synthesis:
 
     async def run(self, voice: TextToSpeech[Any], filters: Sequence[AudioFilter[Any]], stall_s: float) -> None:
         """:raises BindingFailed: if the voice goes silent for ``stall_s`` seconds or breaks."""
-        loop = asyncio.get_running_loop()
-        self.started_at = loop.time()
+        self.started_at = monotonic()
         try:
             async with stacked(self._speak(voice, stall_s), [item.apply for item in filters]) as stream:
                 async for audio in stream:
                     if audio.pcm:
-                        self.first_at = self.first_at or loop.time()
+                        self.first_at = self.first_at or monotonic()
                         self.audio.send_nowait(audio)
         except BaseException:
             self.broken = True

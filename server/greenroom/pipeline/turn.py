@@ -9,15 +9,16 @@ Four tasks of one group joined by channels; nothing waits for the whole of anyth
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 from greenroom.bindings.guard import guarded
 from greenroom.bindings.roles import AudioFilter, Effect, TextFilter, TextToSpeech, Unit
 from greenroom.errors import GreenroomError
 from greenroom.pipeline.chain import one, stacked, unstalled
-from greenroom.pipeline.channel import Channel
+from greenroom.pipeline.channel import Channel, Closed
 from greenroom.pipeline.framing import cut
 from greenroom.pipeline.loudness import LoudnessMeter
 from greenroom.pipeline.playback import Playback, SpokenSentence
@@ -29,6 +30,7 @@ from greenroom.values import Audio, ChunkType, TextChunk, TextDelta, ToolCall
 
 Deltas = AsyncGenerator[TextDelta | ToolCall, None]
 _WAITING_DELTAS = 256
+_GATHER_LEAD_MS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class TurnSettings:
     """0 = no limit"""
     first_clause: bool = True
     show_thoughts: bool = False
-    chunk_ms: int = 100
+    chunk_ms: int = 200
     stall_s: float = 120.0
 
 
@@ -67,7 +69,7 @@ class _Line:
 
 @dataclass(slots=True)
 class _Marks:
-    """Loop times of what happened first; 0 = not yet."""
+    """Monotonic times of what happened first; 0 = not yet. Some loops' own clock stands still while they work."""
 
     started: float
     first_delta: float = 0.0
@@ -97,7 +99,7 @@ class _Marks:
 class Turn:
     """:param emit: takes each event, at once. :param on_text: awaited with the whole text before ``text_generated``.
     :param on_sentence: told after each sentence of which everything has been sent.
-    :param started: loop time from which the timing counts."""
+    :param started: monotonic time from which the timing counts."""
 
     job_id: str
     emit: Callable[[events.Event], Any]
@@ -163,12 +165,13 @@ class Turn:
 
     async def _read(self, deltas: Deltas, arrived: Channel[TextChunk]) -> None:
         thoughts = ThoughtSplitter()
-        loop = asyncio.get_running_loop()
         try:
             with guarded(self.parts.text_id):
                 async with aclosing(deltas):
                     async for delta in unstalled(deltas, self.settings.stall_s, self.parts.text_id):
-                        self._marks.first_delta = self._marks.first_delta or loop.time()
+                        self._marks.first_delta = self._marks.first_delta or monotonic()
+                        if arrived.closed:
+                            break
                         if isinstance(delta, ToolCall):
                             self._emit(
                                 events.ToolCalled(job_id=self.job_id, tool=delta.name, arguments=delta.arguments)
@@ -187,7 +190,8 @@ class Turn:
         if not piece.text:
             return
         if not piece.thought:
-            await arrived.send(TextChunk(piece.text))
+            with suppress(Closed):  # a filter has had enough: nobody reads on
+                await arrived.send(TextChunk(piece.text))
         elif self.settings.show_thoughts:
             self._emit(events.TextChunk(job_id=self.job_id, chunk=piece.text, type=ChunkType.INFO))
 
@@ -207,9 +211,10 @@ class Turn:
                 async with stacked(_merged(arrived), stages) as stream:
                     async for chunk in stream:
                         self._shown(chunk)
+            arrived.close()
             for sentence in self._splitter.finish():
                 self._completed(sentence)
-            self._marks.text_done = asyncio.get_running_loop().time()
+            self._marks.text_done = monotonic()
             text = self.text
             if not self._stopped:
                 await self.on_text(text)
@@ -222,7 +227,7 @@ class Turn:
         self._extras.update(chunk.extras)
         if not chunk.text or self._stopped:
             return
-        self._marks.first_text = self._marks.first_text or asyncio.get_running_loop().time()
+        self._marks.first_text = self._marks.first_text or monotonic()
         self.emit(events.TextChunk(job_id=self.job_id, chunk=chunk.text, index=len(self.playback.sentences)))
         self._text.append(chunk.text)
         self.playback.shown += chunk.text
@@ -230,7 +235,7 @@ class Turn:
             self._completed(sentence)
 
     def _completed(self, sentence: Sentence) -> None:
-        self._marks.first_clause = self._marks.first_clause or asyncio.get_running_loop().time()
+        self._marks.first_clause = self._marks.first_clause or monotonic()
         spoken = SpokenSentence(sentence.text, sentence.speech)
         self.playback.sentences.append(spoken)
         self.playback.shown = self.playback.shown[len(sentence.text) :]
@@ -286,18 +291,28 @@ class Turn:
         voice = _Voice()
         ended = False
         audio = None
-        while pieces := await synthesis.audio.take():
-            chunks = cut(pieces, self.settings.chunk_ms)
+        waiting: list[Audio] = []
+        while not ended:
+            pieces = await synthesis.audio.take()
+            waiting += pieces
+            ended = synthesis.audio.ended
+            if not ended and self._may_gather(waiting):
+                continue
+            chunks, waiting = cut(waiting, self.settings.chunk_ms), []
             for number, audio in enumerate(chunks, 1):
                 await self._pace()
                 if not self._marks.first_audio:
-                    self._marks.first_audio = asyncio.get_running_loop().time()
+                    self._marks.first_audio = monotonic()
                     self._marks.first_sound = synthesis.first_at
                     self._marks.synthesis_started = synthesis.started_at
-                ended = number == len(chunks) and synthesis.audio.ended
-                self._send_chunk(index, voice, audio, last=ended)
-        if audio is not None and not ended:
-            self._send_chunk(index, voice, replace(audio, pcm=b""), last=True)
+                self._send_chunk(index, voice, audio, last=ended and number == len(chunks))
+            if ended and not chunks and audio is not None:
+                self._send_chunk(index, voice, replace(audio, pcm=b""), last=True)
+
+    def _may_gather(self, waiting: Sequence[Audio]) -> bool:
+        """Far ahead of the listener, small pieces wait until they fill a chunk: fewer events, and nobody hears it."""
+        gathered_ms = sum(audio.duration_ms for audio in waiting)
+        return gathered_ms < self.settings.chunk_ms and self.playback.lead_ms() > _GATHER_LEAD_MS
 
     def _send_chunk(self, index: int, voice: "_Voice", audio: Audio, *, last: bool) -> None:
         if self._stopped:

@@ -22,6 +22,7 @@ from greenroom.protocol.events import (
     Closing,
     Event,
     GenerationCanceled,
+    InstallProgress,
     PromptBuilt,
     SessionJoined,
     all_events,
@@ -31,7 +32,7 @@ Schema = dict[str, Any]
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _CONNECTION_EVENTS: Final[tuple[type[Event], ...]] = (SessionJoined, Closing)
-_PRIVATE_EVENTS: Final[tuple[type[Event], ...]] = (Busy, Buzzy, GenerationCanceled, PromptBuilt)
+_PRIVATE_EVENTS: Final[tuple[type[Event], ...]] = (Busy, Buzzy, GenerationCanceled, InstallProgress, PromptBuilt)
 _SESSION_ENVELOPE: Final[Mapping[str, Schema]] = {
     "session": {"type": "string"},
     "seq": {"type": "integer", "description": "counts up by one for each event of the session"},

@@ -49,6 +49,8 @@ class Command(BaseModel):
     """sending it makes the client hear the session"""
     overtakes: ClassVar[bool] = False
     """handled before whatever else that client has sent"""
+    takes_long: ClassVar[bool] = False
+    """minutes, perhaps: handled beside what else that client sends, so that nothing waits for it"""
 
     command_id: Annotated[str, Field(max_length=128)] | None = None
 
@@ -172,6 +174,41 @@ class Embed(Command):
     prompt: FilledText
 
 
+class VectorPayload(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    path: ShortText = ""
+    text: Text
+
+
+VectorMethod = Literal["ftidf_vectorizer", "tfidf_vectorizer", "model_embedding"]
+
+
+class VectorizeText(Command):
+    """Cut texts into pieces of ``chunk_size`` words and make vectors of them; the client keeps what is returned."""
+
+    event = "vectorize_text"
+    reply_event = "vectorized_db"
+    access = Access.PERFORMER
+    payloads: Annotated[list[VectorPayload], Field(max_length=256)]
+    chunk_size: Annotated[int, Field(ge=1, le=65_536)] = 512
+    vectorization_method: VectorMethod = "ftidf_vectorizer"
+    return_database: bool = True
+    database_path: ShortText | None = None
+
+
+class QueryDatabase(Command):
+    """The pieces nearest to ``query`` in what ``vectorize_text`` returned."""
+
+    event = "query_database"
+    reply_event = "vectorized_db"
+    access = Access.PERFORMER
+    query: FilledText
+    database: Settings = {}
+    vectorization_method: VectorMethod = "ftidf_vectorizer"
+    top_k: Annotated[int, Field(ge=1, le=100)] = 3
+    database_path: ShortText | None = None
+
+
 class CancelJob(Command):
     """Acknowledged at once; the job's own end event follows."""
 
@@ -262,6 +299,29 @@ class ActivatePersonality(Change):
     id: int | Name
 
 
+class InstallBinding(Change):
+    """Build the environment that the binding asks for. The answer comes when it is done; until then
+    ``install_progress`` tells its caller how far it is. It is stopped when its caller leaves, or by
+    ``uninstall_binding``."""
+
+    event = "install_binding"
+    reply_event = "install_progress"
+    access = Access.OWNER
+    takes_long = True
+    name: Name
+    upgrade: bool = False
+
+
+class UninstallBinding(Change):
+    """Remove the binding's environment; refused while it is in use. An installation that runs is stopped first."""
+
+    event = "uninstall_binding"
+    reply_event = "install_progress"
+    access = Access.OWNER
+    takes_long = True
+    name: Name
+
+
 # Jobs
 
 
@@ -335,13 +395,15 @@ class ContextClear(JobCommand):
 
 
 class ContextConfigure(JobCommand):
+    """An empty name or file means none: the personality's own."""
+
     event = "context_configure"
     name_translations: Annotated[dict[Name, Name], Field(max_length=1000)] | None = None
-    character_name: Name | None = None
+    character_name: ShortText | None = None
     history_length: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    instruction_prompt_filename: Name | None = None
-    character_prompt_filename: Name | None = None
-    scene_prompt_filename: Name | None = None
+    instruction_prompt_filename: ShortText | None = None
+    character_prompt_filename: ShortText | None = None
+    scene_prompt_filename: ShortText | None = None
 
 
 class ContextCustomRegister(JobCommand):

@@ -231,6 +231,30 @@ class GenerationCanceled(Event):
     message: str = "Generation is canceled."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallProgress(Event):
+    """How far an installation is, from 0 to 100. The last one says what the acknowledgement says; with ``status`` false
+    it failed."""
+
+    name: ClassVar[str] = "install_progress"
+    status: bool = True
+    error: str = ""
+    binding_name: str
+    binding_folder: str
+    """the same, as lollms has it"""
+    phase: str
+    """preparing, resolving, downloading, building, installing, checking, done"""
+    message: str
+    start_time: str
+    """as lollms writes it, the server's time: 2023-07-31 18:05:09"""
+    total_size: int
+    """bytes of what is known to be fetched; it may grow"""
+    downloaded_size: int
+    progress: float
+    speed: float
+    """bytes a second"""
+
+
 def all_events() -> dict[str, type[Event]]:
     """Every event by wire name."""
 

@@ -97,6 +97,8 @@ def _command_section(event: str, shared: dict[str, Schema]) -> list[str]:
         facts.append("joins the session")
     if command.overtakes:
         facts.append("overtakes what else the client sent")
+    if command.takes_long:
+        facts.append("handled beside what else the client sends")
     lines = [f"### `{event}`", "", f"{'; '.join(facts)}.", ""]
     for form in command_types(event):
         text = doc(form)

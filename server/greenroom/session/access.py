@@ -8,16 +8,21 @@ from greenroom.errors import Forbidden
 from greenroom.values import Access
 
 
-def check_options(operation: type[AnyOperation], options: Mapping[str, Any], access: Access, binding_id: str) -> None:
-    """:raises Forbidden: naming the options that need the owner."""
-    if access >= Access.OWNER:
-        return
-    guarded = [
+def reserved(operation: type[AnyOperation], options: Mapping[str, Any]) -> list[str]:
+    """Those of the options that only the owner may set."""
+    return [
         name
         for name, field in operation.Options.model_fields.items()
         if name in options
         and isinstance(field.json_schema_extra, dict)
         and field.json_schema_extra.get("access") == "owner"
     ]
+
+
+def check_options(operation: type[AnyOperation], options: Mapping[str, Any], access: Access, binding_id: str) -> None:
+    """:raises Forbidden: naming the options that need the owner."""
+    if access >= Access.OWNER:
+        return
+    guarded = reserved(operation, options)
     if guarded:
         raise Forbidden(f"{binding_id}: only the owner may set {', '.join(guarded)}", details={"fields": guarded})

@@ -7,6 +7,7 @@ from typing import Any
 
 from greenroom.errors import NotFound
 from greenroom.protocol import events
+from greenroom.session.commit import committed
 from greenroom.store import Store
 from greenroom.store.records import LineRecord
 from greenroom.values import new_id
@@ -101,6 +102,9 @@ class Context:
 
     async def add(self, line: LineRecord, job_id: str | None) -> None:
         """Store the line, then announce it."""
+        await committed(self._add(line, job_id))
+
+    async def _add(self, line: LineRecord, job_id: str | None) -> None:
         await self._store.add_line(line)
         self.added(line, job_id)
 
@@ -121,17 +125,25 @@ class Context:
         )
 
     async def change(self, line_id: str, content: str, job_id: str | None) -> None:
-        """Cut a line to ``content``; an empty one is taken out."""
+        """Cut a line to ``content``; an empty one is taken out. Nothing happens to a line that is there no more."""
+        await committed(self._change(line_id, content, job_id))
+
+    async def _change(self, line_id: str, content: str, job_id: str | None) -> None:
         if content:
-            await self._store.change_line(self.session, line_id, content)
+            if not await self._store.change_line(self.session, line_id, content):
+                return
             self.lines = [replace(line, content=content) if line.line_id == line_id else line for line in self.lines]
             self._emit(events.ContextChanged(job_id=job_id, line_id=line_id, content=content))
         else:
-            await self._store.remove_line(self.session, line_id)
+            if not await self._store.remove_line(self.session, line_id):
+                return
             self.lines = [line for line in self.lines if line.line_id != line_id]
             self._emit(events.ContextChanged(job_id=job_id, line_id=line_id, removed=True))
 
     async def clear(self, job_id: str | None) -> None:
+        await committed(self._clear(job_id))
+
+    async def _clear(self, job_id: str | None) -> None:
         await self._store.clear_lines(self.session)
         gone, self.lines = self.lines, []
         for line in gone:

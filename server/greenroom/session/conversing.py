@@ -8,8 +8,8 @@ from typing import Any
 from greenroom.bindings.engines import LoadedOperation
 from greenroom.bindings.guard import guarded
 from greenroom.bindings.roles import SpeechToText
-from greenroom.errors import BadRequest
-from greenroom.pipeline.chain import closable
+from greenroom.errors import BadRequest, Conflict
+from greenroom.pipeline.chain import closable, unstalled
 from greenroom.protocol import events
 from greenroom.protocol.commands import (
     ContextAddAudio,
@@ -32,6 +32,7 @@ from greenroom.values import Audio, Role
 
 _PIECE_MS = 100
 _HINT_CHARS = 1000
+_MAX_CUSTOMS = 256
 _CONTEXT = frozenset({"context"})
 
 
@@ -100,7 +101,15 @@ class ConversationDesk:
                 line = self._context.new_line("chat", user, text, command.timestamp)
                 await self._context.add(line, job.job_id)
 
-        job = Job("context_add", command.args(), work, early=early, reads=frozenset({"operations"}), writes=_CONTEXT)
+        job = Job(
+            "context_add",
+            command.args(),
+            work,
+            early=early,
+            reads=frozenset({"operations"}),
+            writes=_CONTEXT,
+            size_bytes=len(command.audio),
+        )
         return await self._submit(command, caller, job)
 
     def _hint(self) -> str:
@@ -110,13 +119,14 @@ class ConversationDesk:
 
     async def _transcribe(self, audio: Audio, hint: str, timing: dict[str, float]) -> str:
         started = time.monotonic()
+        stall_s = self._session.house.config.value.turn.timeout_s
         loaded: LoadedOperation = await self._session.operations.hold(Role.STT)
         try:
             with guarded(loaded.binding_id):
                 recogniser: SpeechToText[Any] = operation_as(SpeechToText, loaded)
                 text = ""
                 async with aclosing(closable(recogniser.transcribe(_pieces(audio), hint))) as transcripts:
-                    async for transcript in transcripts:
+                    async for transcript in unstalled(transcripts, stall_s, loaded.binding_id):
                         if transcript.final:
                             text = transcript.text
         finally:
@@ -147,7 +157,10 @@ class ConversationDesk:
 
     async def _register(self, command: ContextCustomRegister, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
-            self._context.settings.customs[command.context_id] = CustomContext(
+            customs = self._context.settings.customs
+            if command.context_id not in customs and len(customs) >= _MAX_CUSTOMS:
+                raise Conflict(f"{_MAX_CUSTOMS} custom contexts are registered; remove one first")
+            customs[command.context_id] = CustomContext(
                 command.context_id, command.context_name, command.context_description or ""
             )
             await self._session.changed(caller, context=self._context.settings.as_state())

@@ -13,6 +13,7 @@ from greenroom.session.configuring import ConfigurationDesk
 from greenroom.session.conversing import ConversationDesk
 from greenroom.session.handle import Caller
 from greenroom.session.house import House
+from greenroom.session.installing import InstallingDesk
 from greenroom.session.listing import ListingDesk
 from greenroom.session.operating import OperationDesk
 from greenroom.session.private import PrivateDesk
@@ -20,6 +21,7 @@ from greenroom.session.selecting import SelectingDesk
 from greenroom.session.session import Session
 from greenroom.session.state import Choices, digest
 from greenroom.session.turns import TurnDesk
+from greenroom.session.vectors import VectorDesk
 from greenroom.store.records import JobRecord, LineRecord
 from greenroom.values import new_id
 
@@ -44,6 +46,11 @@ class SessionDirectory:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    @property
+    def idle(self) -> bool:
+        """No session has a job."""
+        return all(session.jobs.idle for session in self._sessions.values())
+
     async def get(self, name: str) -> Session:
         """:raises BadRequest: for a name that is none. :raises Busy: with too many sessions open."""
         session = self._sessions.get(name)
@@ -57,6 +64,7 @@ class SessionDirectory:
         if opening is None:
             if len(self._sessions) + len(self._opening) >= self._house.config.value.session.max_sessions:
                 await self._make_room()
+                return await self.get(name)  # others may have come first
             opening = self._opening[name] = asyncio.get_running_loop().create_task(self._open(name))
             opening.add_done_callback(lambda task: self._opened(name, task))
         return await asyncio.shield(opening)
@@ -69,17 +77,18 @@ class SessionDirectory:
 
     async def _make_room(self) -> None:
         """The session that has been without clients for longest leaves memory; all it knows is on disk."""
-        idle = [name for name, session in self._sessions.items() if self._unused(session)]
+        idle = [name for name, session in self._sessions.items() if not session.in_use]
         if not idle:
             raise Busy(f"{len(self._sessions)} sessions are open, as many as may be; close one or try again later")
-        await self._retire(min(idle, key=lambda name: self._idle_since.get(name, 0.0)))
+        now = time.monotonic()
+        await self._retire(min(idle, key=lambda name: self._idle_since.get(name, now)))
 
     async def _open(self, name: str) -> Session:
         store, config = self._house.store, self._house.config.value
         record = await store.load_session(name)
         choices = Choices.from_config(config)
         if record is not None:
-            choices = _restored(record.state, choices, digest(config))
+            choices = _restored(record.state, choices, digest(self._house.config.started))
         lines = await store.lines(name, choices.context.history_length)
         session = Session(name, self._house, choices, lines)
         for desk in (
@@ -90,6 +99,8 @@ class SessionDirectory:
             ConfigurationDesk,
             TurnDesk,
             PrivateDesk,
+            VectorDesk,
+            InstallingDesk,
         ):
             desk(session)
         if record is None:
@@ -149,9 +160,6 @@ class SessionDirectory:
             }
         return [found[name] for name in sorted(found)]
 
-    def _unused(self, session: Session) -> bool:
-        return not session.callers and not session.log.listeners and session.jobs.idle
-
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
@@ -161,7 +169,7 @@ class SessionDirectory:
                 if session.log.seq == self._quiet_at.get(name):
                     session.log.drop_audio()
                 self._quiet_at[name] = session.log.seq
-                if not self._unused(session):
+                if session.in_use:
                     self._idle_since.pop(name, None)
                     continue
                 since = self._idle_since.setdefault(name, time.monotonic())
@@ -180,6 +188,7 @@ class SessionDirectory:
         self._closing = True
         if self._sweeper is not None:
             self._sweeper.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
         sessions, self._sessions = list(self._sessions.values()), {}
         await asyncio.gather(*(session.close(reason, timeout_s) for session in sessions))
 

@@ -1,9 +1,9 @@
 """What all sessions of one server share; built and passed on by the composition root."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenroom.bindings.discovery import BindingShelf
 from greenroom.bindings.engines import Engines
@@ -12,6 +12,9 @@ from greenroom.personalities.shelf import PersonalityShelf
 from greenroom.session.settings import CurrentConfig
 from greenroom.store import Store
 
+if TYPE_CHECKING:
+    from greenroom.bindings.environments import Environments
+
 
 @dataclass(frozen=True, slots=True)
 class House:
@@ -19,6 +22,8 @@ class House:
     store: Store
     bindings: BindingShelf
     engines: Engines
+    environments: "Callable[[], Environments]"
+    """what knows the bindings' own environments is imported when somebody installs one"""
     personalities: PersonalityShelf
     metrics: Metrics
     prompts: Path

@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 _ENDED_REMEMBERED = 1000
 _EARLY_AT_ONCE = 2
+_WAITING_BYTES = 64 << 20
+"""of recordings and the like, in the jobs of one session that wait"""
+_STUBBORN_S = 0.3
+"""how long a cancelled job is waited for when the session closes"""
 
 
 class JobState(Enum):
@@ -36,7 +40,8 @@ class JobState(Enum):
 
 @dataclass(slots=True)
 class Job:
-    """:param work: the commit. :param early: pure work whose result :meth:`early_result` gives to the commit."""
+    """:param work: the commit. :param early: pure work whose result :meth:`early_result` gives to the commit.
+    :param size_bytes: what the job holds while it waits, where that is much."""
 
     job_type: str
     args: Mapping[str, Any]
@@ -44,6 +49,7 @@ class Job:
     early: Callable[[], Awaitable[Any]] | None = None
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
+    size_bytes: int = 0
     job_id: str = field(default_factory=new_id)
     state: JobState = JobState.QUEUED
     cancel_reason: str | None = None
@@ -80,6 +86,8 @@ class JobQueue:
         self._on_end = on_end
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
+        self._accepting: list[Job] = []
+        """on their way into the store, and from there into the queue"""
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
@@ -97,7 +105,7 @@ class JobQueue:
 
     @property
     def idle(self) -> bool:
-        return self._running is None and not self._queue
+        return self._running is None and not self._queue and not self._accepting
 
     async def submit(self, job: Job, command_id: str, accept: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
         """Queue a job. It is durable, then acknowledged, then it may begin.
@@ -106,20 +114,27 @@ class JobQueue:
         """
         if self._closed:
             raise Busy("the session is closing; try again in a moment")
-        if len(self._queue) >= self._limit:
+        waiting = [*self._queue, *self._accepting]
+        if len(waiting) >= self._limit:
             raise Busy(f"{self._limit} jobs are waiting in this session; try again when some have ended")
+        if job.size_bytes and sum(one.size_bytes for one in waiting) + job.size_bytes > _WAITING_BYTES:
+            raise Busy("too many recordings are waiting in this session; try again when some have ended")
         reply = {"success": True, "job_id": job.job_id}
-        await self._store.add_job(
-            JobRecord(
-                job_id=job.job_id,
-                session=self._session,
-                job_type=job.job_type,
-                args=job.args,
-                created=time.time(),
-                command_id=command_id,
-                reply=reply,
-            )
+        record = JobRecord(
+            job_id=job.job_id,
+            session=self._session,
+            job_type=job.job_type,
+            args=job.args,
+            created=time.time(),
+            command_id=command_id,
+            reply=reply,
         )
+        self._accepting.append(job)
+        try:
+            await self._store.add_job(record)
+        finally:
+            self._accepting.remove(job)
+            self._settled.set()
         accept(reply)
         self._queue.append(job)
         self._begin_early()
@@ -135,8 +150,9 @@ class JobQueue:
             if job_id in self._ended:
                 raise Conflict("Job ID does not exist or already finished: it has ended")
             raise NotFound("Job ID does not exist or already finished", kind="job_unknown")
-        if job.cancel_reason is None:
-            job.cancel_reason = reason
+        if job.cancel_reason is not None:
+            return  # a second time would cancel its tidying up
+        job.cancel_reason = reason
         if job.early_task is not None:
             job.early_task.cancel()
         if job.task is not None:
@@ -151,6 +167,8 @@ class JobQueue:
         """Cancel everything, so that each job gets its end, and wait for it; what takes longer is left to ``close``."""
         for job in (*self._queue, *([self._running] if self._running else [])):
             self.cancel(job.job_id, reason)
+        for job in self._accepting:
+            job.cancel_reason = reason
         self._limit = 0
         try:
             async with asyncio.timeout(timeout_s):
@@ -168,7 +186,8 @@ class JobQueue:
             tasks += [task for task in (job.early_task, job.task) if task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_STUBBORN_S)
 
     def _begin_early(self) -> None:
         written: set[str] = set(self._running.writes) if self._running else set()
@@ -200,6 +219,7 @@ class JobQueue:
             with bind_job(job.job_id):
                 await self._commit(job)
             self._running = None
+            del job  # while the next is waited for, nothing of the last one stays alive
             self._settled.set()
 
     async def _commit(self, job: Job) -> None:
@@ -232,6 +252,9 @@ class JobQueue:
         failure = task.exception()
         if failure is None:
             return None
+        if job.cancel_reason is not None:
+            logger.info("job %s (%s) failed while it was cancelled: %s", job.job_id, job.job_type, failure)
+            return _cancelled(job)
         if isinstance(failure, GreenroomError):
             logger.warning("job %s (%s) failed: %s", job.job_id, job.job_type, failure.code)
             return failure

@@ -6,7 +6,7 @@ from typing import Any
 from greenroom.bindings.discovery import FoundBinding
 from greenroom.bindings.guard import guarded
 from greenroom.bindings.roles import Embedding, TextToText
-from greenroom.errors import BadRequest, GreenroomError, Unavailable
+from greenroom.errors import BindingFailed, GreenroomError, Unavailable
 from greenroom.protocol.commands import (
     ConfigGet,
     Detokenize,
@@ -81,7 +81,8 @@ class ListingDesk:
         return {"success": True, "available_models": entries}
 
     async def _personalities(self, command: ListAvailablePersonalities, caller: Caller) -> Reply:
-        return {"success": True, "personalities": self._house.personalities.listing()}
+        listed = await asyncio.to_thread(self._house.personalities.listing)  # the first one reads every file
+        return {"success": True, "personalities": listed}
 
     async def _languages(self, command: ListAvailablePersonalitiesLanguages, caller: Caller) -> Reply:
         return {"success": True, "available_personalities_languages": list(self._house.personalities.languages())}
@@ -170,7 +171,7 @@ class ListingDesk:
         finally:
             await loaded.release()
         if len(vectors) != 1:
-            raise BadRequest(f"{loaded.binding_id} gave {len(vectors)} vectors for one text")
+            raise BindingFailed(f"{loaded.binding_id} gave {len(vectors)} vectors for one text")
         return {"success": True, "text": [float(number) for number in vectors[0]]}
 
 

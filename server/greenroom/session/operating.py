@@ -2,9 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from greenroom.bindings.engines import LoadedOperation
 from greenroom.bindings.guard import guarded
@@ -17,7 +17,7 @@ from greenroom.bindings.roles import (
     TextToText,
 )
 from greenroom.errors import BadRequest, NotFound, TooLarge
-from greenroom.pipeline.chain import closable, one, stacked
+from greenroom.pipeline.chain import closable, one, stacked, unstalled
 from greenroom.protocol import events
 from greenroom.protocol.commands import (
     OperationConfigure,
@@ -35,6 +35,7 @@ from greenroom.session.session import Session
 from greenroom.session.state import Choices
 from greenroom.values import Audio, Message, Prompt, Role, SpeechText, TextChunk, TextDelta, ToolCall
 
+T = TypeVar("T")
 _OPERATIONS = frozenset({"operations"})
 
 
@@ -53,8 +54,7 @@ class OperationDesk:
                 found = self._session.house.bindings.get(item.id)
                 options = dict(item.config or {})
                 check_options(found.operation(item.role), options, caller.access, item.id)
-                await self._session.operations.load(OperationSpec(item.role, item.id, options))
-                await self._changed(caller)
+                await self._apply(caller, self._session.operations.load(OperationSpec(item.role, item.id, options)))
                 self._progress(job, {"role": str(item.role), "id": item.id, "loose_key": item.loose_key})
 
         return await self._submit(command, caller, work)
@@ -62,8 +62,7 @@ class OperationDesk:
     async def _unload(self, command: OperationUnload, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
             for item in command.ops:
-                spec = await self._session.operations.unload(item.role, item.id)
-                await self._changed(caller)
+                spec = await self._apply(caller, self._session.operations.unload(item.role, item.id))
                 self._progress(job, {"role": str(item.role), "id": spec.id})
 
         return await self._submit(command, caller, work)
@@ -78,8 +77,7 @@ class OperationDesk:
                     raise NotFound(f"No operation of type {item.role.name} loaded", kind="operation_unloaded")
                 operation = self._session.house.bindings.get(binding_id).operation(item.role)
                 check_options(operation, settings, caller.access, binding_id)
-                await self._session.operations.configure(item.role, item.id, settings)
-                await self._changed(caller)
+                await self._apply(caller, self._session.operations.configure(item.role, item.id, settings))
                 self._progress(job, {"role": str(item.role), "id": binding_id, **settings})
 
         return await self._submit(command, caller, work)
@@ -87,16 +85,25 @@ class OperationDesk:
     async def _reload(self, command: OperationReloadFromConfig, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
             wanted = Choices.from_config(self._session.house.config.value).operations
-            try:
-                await self._session.operations.replace_all(wanted)
-            finally:
-                await self._changed(caller)
+            await self._apply(caller, self._session.operations.replace_all(wanted))
 
         return await self._submit(command, caller, work)
 
     async def _submit(self, command: Any, caller: Caller, work: Any) -> Reply:
         job = Job(command.event, command.args(), work, writes=_OPERATIONS)
         return await self._session.jobs.submit(job, command.command_id or "", caller.accept)
+
+    async def _apply(self, caller: Caller, change: Awaitable[T]) -> T:
+        """A change that breaks off on the way, or is cancelled, is stored and told as far as it went."""
+        before = self._session.operations.specs()
+        try:
+            changed = await change
+        except BaseException:
+            if self._session.operations.specs() != before:
+                await self._changed(caller)
+            raise
+        await self._changed(caller)
+        return changed
 
     async def _changed(self, caller: Caller) -> None:
         await self._session.changed(caller, operations=self._session.operations.ids())
@@ -110,9 +117,11 @@ class OperationDesk:
         async def work(job: Job) -> None:
             held = await self._held(command.role, command.id)
             try:
-                with guarded(held[0].binding_id if held else str(command.role)):
+                what = held[0].binding_id if held else str(command.role)
+                stall_s = self._session.house.config.value.turn.timeout_s
+                with guarded(what):
                     async with aclosing(_used(command.role, held, command.payload)) as results:
-                        async for result in results:
+                        async for result in unstalled(results, stall_s, what):
                             self._progress(job, result)
             finally:
                 await release_all(held)

@@ -7,6 +7,7 @@ hold an operation while they use it, so replacing one never pulls it from under 
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from greenroom.bindings.engines import Engines, LoadedOperation
 from greenroom.bindings.guard import guarded
 from greenroom.bindings.roles import AnyOperation
 from greenroom.errors import BadRequest, BindingFailed, Conflict, GreenroomError, NotFound, Unavailable
+from greenroom.session.access import reserved
 from greenroom.values import Role
 
 _VARIANTS_KEPT = 4
@@ -56,17 +58,20 @@ class _Slot:
                 self.problem = ""
             self._variants[key] = loaded
             held = loaded.hold()
-            if self._closed:
-                await self.close()
-            while len(self._variants) > _VARIANTS_KEPT:
-                await self._variants.pop(next(iter(self._variants))).release()
+            try:
+                if self._closed:
+                    await self.close()
+                while len(self._variants) > _VARIANTS_KEPT:
+                    await self._variants.pop(next(iter(self._variants))).release()
+            except BaseException:
+                await held.release()
+                raise
             return held
 
     async def close(self) -> None:
         self._closed = True
         variants, self._variants = list(self._variants.values()), {}
-        for loaded in variants:
-            await loaded.release()
+        await release_all(variants)
 
 
 class Operations:
@@ -77,6 +82,7 @@ class Operations:
         self._defaults = defaults
         self._single: dict[Role, _Slot] = {}
         self._filters: dict[Role, list[_Slot]] = {Role.FILTER_TEXT: [], Role.FILTER_AUDIO: []}
+        self._closed = False
 
     # what there is
 
@@ -153,22 +159,31 @@ class Operations:
 
         :raises GreenroomError: the first that did not open; the earlier ones stay.
         """
-        await self.close()
+        await self._clear()
         for spec in specs:
             await self.load(spec)
 
     async def close(self) -> None:
+        """Let go of all of them, for good."""
+        self._closed = True
+        await self._clear()
+
+    async def _clear(self) -> None:
         slots = list(self._slots())
         self._single.clear()
         for filters in self._filters.values():
             filters.clear()
-        for slot in slots:
-            await slot.close()
+        async with AsyncExitStack() as stack:
+            for slot in slots:
+                stack.push_async_callback(slot.close)
 
     async def _opened(self, spec: OperationSpec) -> _Slot:
         slot = _Slot(spec)
         held = await slot.hold(self._engines, self._options(spec, {}))
         await held.release()
+        if self._closed:
+            await slot.close()
+            raise Unavailable("the session is closed")
         return slot
 
     async def _replace(self, role: Role, slot: _Slot) -> None:
@@ -202,7 +217,8 @@ class Operations:
     async def hold(self, role: Role, overlays: Mapping[str, Mapping[str, Any]] | None = None) -> LoadedOperation:
         """The operation of a role, to be released by the caller.
 
-        ``overlays``: by binding id, options that a character wants; what was configured for the session wins over them.
+        ``overlays``: by binding id, options that a character wants; what was configured for the session wins over them,
+        and what only the owner may set is not taken from a character.
 
         :raises Unavailable: when the role has none. Otherwise as :meth:`Engines.load`.
         """
@@ -211,7 +227,11 @@ class Operations:
             raise Unavailable(
                 f"No operation of type {role.name} loaded; load one with operation_load", kind="operation_unloaded"
             )
-        return await slot.hold(self._engines, self._options(slot.spec, (overlays or {}).get(slot.spec.id, {})))
+        overlay = (overlays or {}).get(slot.spec.id)
+        if overlay:
+            operation = self._engines.operation(slot.spec.id, role)
+            overlay = {name: value for name, value in overlay.items() if name not in reserved(operation, overlay)}
+        return await slot.hold(self._engines, self._options(slot.spec, overlay or {}))
 
     async def hold_filters(self, role: Role, operation_id: str | None = None) -> list[LoadedOperation]:
         """Every filter of a role in order, or the one named; each to be released by the caller."""
@@ -228,12 +248,15 @@ class Operations:
     async def hold_unlisted(self, role: Role, operation_id: str) -> LoadedOperation:
         """An operation that the session has not loaded, for one use."""
         spec = OperationSpec(role, operation_id)
-        return await self._engines.load(operation_id, role, self._options(spec, {}))
+        with guarded(operation_id):
+            return await self._engines.load(operation_id, role, self._options(spec, {}))
 
 
 async def release_all(held: Iterable[LoadedOperation]) -> None:
-    for loaded in held:
-        await loaded.release()
+    """Every one, the first first, also where this is cancelled on the way."""
+    async with AsyncExitStack() as stack:
+        for loaded in reversed(list(held)):
+            stack.push_async_callback(loaded.release)
 
 
 def operation_as(kind: type[Kind], loaded: LoadedOperation) -> Kind:

@@ -5,6 +5,7 @@ after the other, those of different clients side by side up to the admission lim
 """
 
 import asyncio
+import re
 from collections import OrderedDict, deque
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from greenroom.values import Prompt, Role, TextDelta, new_id
 _WAITING_PER_CLIENT = 8
 _DISCUSSIONS_PER_CLIENT = 16
 _EXCHANGES_KEPT = 200
+_DISCUSSION_CHARS = 1_000_000
+_INDEX = re.compile(r"-?[0-9]+")
 
 
 @dataclass(slots=True)
@@ -68,16 +71,23 @@ class PrivateDesk:
         request_id = new_id()
         reply = {"success": True, "request_id": request_id}
         caller.accept(reply)
+        said: list[str] = []
         task = self._session.own(
-            self._run(command, caller, personality, client, request_id), name=f"generate {request_id}"
+            self._run(command, caller, personality, client, request_id, said), name=f"generate {request_id}"
         )
         client.tasks.add(task)
-        task.add_done_callback(client.tasks.discard)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            client.tasks.discard(task)
+            if task.cancelled():  # perhaps before its first step
+                caller.send(events.TextGenerated(text="".join(said)), request_id)
+
+        task.add_done_callback(ended)
         return reply
 
     def _personality(self, wanted: int | str) -> Personality | None:
         """:raises NotFound: an index or name that is not on call."""
-        if isinstance(wanted, str) and wanted.lstrip("-").isdigit():
+        if isinstance(wanted, str) and _INDEX.fullmatch(wanted):
             wanted = int(wanted)
         if wanted == -1:
             return None
@@ -93,21 +103,22 @@ class PrivateDesk:
         return self._session.house.personalities.get(wanted)
 
     async def _cancel(self, command: CancelGeneration, caller: Caller) -> Reply:
-        client = self._clients.get(caller.client_id)
-        for task in list(client.tasks) if client else ():
-            task.cancel()
+        _stop(self._clients.get(caller.client_id))
         return {"success": True, "message": events.GenerationCanceled().message}
 
     def _forget(self, client_id: str) -> None:
-        client = self._clients.pop(client_id, None)
-        for task in list(client.tasks) if client else ():
-            task.cancel()
+        _stop(self._clients.pop(client_id, None))
 
     async def _run(
-        self, command: GenerateText, caller: Caller, personality: Personality | None, client: _Client, request_id: str
+        self,
+        command: GenerateText,
+        caller: Caller,
+        personality: Personality | None,
+        client: _Client,
+        request_id: str,
+        said: list[str],
     ) -> None:
-        """Exactly one of ``text_generated`` and ``generation_error`` ends it, also when it is cancelled."""
-        said: list[str] = []
+        """Exactly one of ``text_generated`` and ``generation_error`` ends it; once cancelled, its owner sends that."""
         try:
             async with client.turn:
                 discussion = client.discussion(personality.id) if personality else None
@@ -115,9 +126,8 @@ class PrivateDesk:
                 await self._stream(prompt, personality is not None, caller, request_id, said)
                 if discussion is not None:
                     discussion.append(Exchange(command.prompt, "".join(said).strip()))
-        except asyncio.CancelledError:
-            caller.send(events.TextGenerated(text="".join(said)), request_id)
-            raise
+                    while len(discussion) > 1 and sum(map(_length, discussion)) > _DISCUSSION_CHARS:
+                        discussion.popleft()
         except GreenroomError as error:
             caller.send(events.GenerationError(error=error.message), request_id)
         except Exception:  # noqa: BLE001 -- the boundary of a job; logged, and answered as internal
@@ -177,5 +187,18 @@ class PrivateDesk:
             await reading
         finally:
             reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-            await loaded.release()
+            try:
+                await asyncio.gather(reading, return_exceptions=True)
+            finally:
+                await loaded.release()
+
+
+def _length(exchange: Exchange) -> int:
+    return len(exchange.prompt) + len(exchange.answer)
+
+
+def _stop(client: _Client | None) -> None:
+    """Cancel what the client has at work, each only once: a second time would cancel its tidying up."""
+    for task in client.tasks if client else ():
+        if not task.cancelling():
+            task.cancel()

@@ -14,6 +14,9 @@ from greenroom.protocol.events import AudioChunk, AudioDropped, Event
 from greenroom.values import new_id
 
 _EVENT_OVERHEAD_BYTES = 400
+_ITEM_BYTES = 16
+_ENCODED = 256
+"""of so many events the doors' encoding is kept: readers that keep up need no more, one that comes back has it made"""
 
 
 @dataclass(slots=True)
@@ -29,9 +32,18 @@ class Entry:
 def _size_of(event: Event) -> int:
     if isinstance(event, AudioChunk):
         return _EVENT_OVERHEAD_BYTES + len(event.audio)
-    return _EVENT_OVERHEAD_BYTES + sum(
-        len(value) for name in event.__dataclass_fields__ if isinstance(value := getattr(event, name), str | bytes)
-    )
+    return _EVENT_OVERHEAD_BYTES + sum(_weight(getattr(event, name)) for name in event.__dataclass_fields__)
+
+
+def _weight(value: object) -> int:
+    """Bytes of what may be long in an event: texts and sound, wherever they stand."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(_weight(key) + _weight(item) + _ITEM_BYTES for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return sum(_weight(item) + _ITEM_BYTES for item in value)
+    return 0
 
 
 class ReplayLog:
@@ -63,6 +75,8 @@ class ReplayLog:
         while self._recent_bytes > self.limit_bytes // 4 and self._recent_from < entry.seq:
             self._recent_bytes -= self._entries[self._recent_from - self._first_seq].size
             self._recent_from += 1
+        if len(self._entries) > _ENCODED:
+            self._entries[-_ENCODED - 1].wire.clear()
         if self.bytes > self.limit_bytes:
             self._trim()
         for listener in tuple(self._listeners):

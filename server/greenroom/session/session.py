@@ -10,11 +10,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from greenroom.errors import Forbidden, GreenroomError, NotFound, TooLarge
+from greenroom.errors import Conflict, Forbidden, GreenroomError, NotFound, TooLarge, Unavailable
 from greenroom.log import bind_session
 from greenroom.personalities.folder import Personality
 from greenroom.protocol import events
 from greenroom.protocol.commands import Command, ContextAddAudio, Kind
+from greenroom.session.commit import committed
 from greenroom.session.context import Context
 from greenroom.session.handle import Caller, Reply
 from greenroom.session.house import House
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[Any, Caller], Awaitable[Reply]]
 _ANSWERS_REMEMBERED = 2000
+_STUBBORN_S = 0.3
+"""how long cancelled tasks are waited for when the session closes"""
 
 
 class Session:
@@ -46,9 +49,12 @@ class Session:
         self.active = choices.active
         self.jobs = JobQueue(name, house.store, self.emit, config.session.queued_jobs, self._job_ended)
         self.callers: dict[str, Caller] = {}
+        self._acting: dict[str, None] = {}
+        """clients that have asked for something and are still there, whether they hear the session or not"""
+        self._closing = False
         self._players: dict[str, None] = {}
         self._handlers: dict[type[Command], Handler] = {}
-        self._answers: OrderedDict[str, asyncio.Future[Reply]] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], tuple[str, asyncio.Future[Reply]]] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._on_join: list[Callable[[Caller], None]] = []
         self._on_forget: list[Callable[[str], None]] = []
@@ -67,6 +73,11 @@ class Session:
     def player(self) -> str:
         """The client whose playback reports count: the first of those here that play; empty if none does."""
         return next(iter(self._players), "")
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody hears it, acts on it, or waits for a job of it."""
+        return bool(self.callers or self._acting or self._log.listeners or not self.jobs.idle)
 
     # for the desks
 
@@ -114,14 +125,22 @@ class Session:
             return "Character"
 
     async def save(self) -> None:
-        """Write the choices to disk."""
-        await self.house.store.save_session(self._name, self.choices().as_state(digest(self.house.config.value)))
+        """Write the choices to disk. :raises Unavailable: once closing has begun, which empties them."""
+        if self._closing:
+            raise self._closed()
+        await self.house.store.save_session(self._name, self.choices().as_state(digest(self.house.config.started)))
+
+    def _closed(self) -> Unavailable:
+        return Unavailable(f"the session {self._name} is closed; join it again")
 
     def choices(self) -> Choices:
         return Choices(list(self.personalities), self.active, self.operations.specs(), self.context.settings)
 
     async def changed(self, caller: Caller, **parts: Any) -> None:
-        """Something was chosen: durable first, then told."""
+        """Something was chosen: durable first, then told, also where who chose it is cancelled meanwhile."""
+        await committed(self._changed(caller, parts))
+
+    async def _changed(self, caller: Caller, parts: Mapping[str, Any]) -> None:
         await self.save()
         self.emit(events.StateChanged(changed=parts, by=caller.label))
 
@@ -132,17 +151,27 @@ class Session:
             if caller.access < command.access:
                 raise Forbidden(f"{command.event} needs the role {command.access}; yours is {caller.access}")
             self._bounded(command)
+            if self._closing and command.kind_of is not Kind.IMMEDIATE:
+                raise self._closed()
+            self._acting[caller.client_id] = None
             handler = self._handlers[type(command)]
-            if command.command_id is None:
+            # What changes nothing may be asked again, and its answers are too large to be kept.
+            if command.command_id is None or command.kind_of is Kind.IMMEDIATE:
                 return await handler(command, caller)
             return await self._once(command, command.command_id, caller, handler)
 
     async def _once(self, command: Command, command_id: str, caller: Caller, handler: Handler) -> Reply:
-        """A repeat of a ``command_id`` gets the first answer, also while the first is still at work."""
-        known = self._answers.get(command_id)
+        """A repeat of a ``command_id`` gets the first answer, also while the first is still at work.
+
+        :raises Conflict: where the first was another command.
+        """
+        key = (caller.client_id if command.kind_of is Kind.PRIVATE else "", command_id)
+        event, known = self._answers.get(key, (command.event, None))
+        if event != command.event:
+            raise _taken(command_id, event)
         if known is None:
             answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            self._answers[command_id] = answer
+            self._answers[key] = command.event, answer
             try:
                 reply = await self._stored_answer(command, command_id)
                 if reply is None:
@@ -151,7 +180,7 @@ class Session:
                         await self.house.store.remember_command(self._name, command_id, reply)
             except BaseException as error:
                 # A refused command did nothing: its repeat is tried again.
-                self._answers.pop(command_id, None)
+                self._answers.pop(key, None)
                 if isinstance(error, GreenroomError):
                     answer.set_exception(error)
                     answer.exception()
@@ -165,9 +194,13 @@ class Session:
         return await asyncio.shield(known)
 
     async def _stored_answer(self, command: Command, command_id: str) -> Reply | None:
-        if command.kind_of is Kind.JOB:
-            job = await self.house.store.job_by_command(self._name, command_id)
-            return job.reply if job is not None else None
+        if command.kind_of is Kind.PRIVATE:
+            return None
+        job = await self.house.store.job_by_command(self._name, command_id)
+        if job is not None:
+            if job.job_type != command.event:
+                raise _taken(command_id, job.job_type)
+            return job.reply
         if command.kind_of is Kind.CHANGE:
             return await self.house.store.command_reply(self._name, command_id)
         return None
@@ -234,6 +267,7 @@ class Session:
 
     def forget(self, client_id: str) -> None:
         self.leave(client_id)
+        self._acting.pop(client_id, None)
         for told in self._on_forget:
             told(client_id)
 
@@ -246,13 +280,19 @@ class Session:
 
     async def close(self, reason: str, timeout_s: float) -> None:
         """End every job with its event, then let go of everything."""
+        self._closing = True
         await self.jobs.drain(reason, timeout_s)
         await self.jobs.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_STUBBORN_S)
         await self.operations.close()
+
+
+def _taken(command_id: str, event: str) -> Conflict:
+    return Conflict(f"the command_id {command_id!r} stands for a {event} already; give each command one of its own")
 
 
 def _job_state(job: Job | None) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The configuration in force: one for the server, replaced as a whole when it changes."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenroom.config.access import changes_need_owner, public_config
@@ -20,6 +20,8 @@ class CurrentConfig:
     def __init__(self, loaded: LoadedConfig, named: NamedConfigs, name: str = "") -> None:
         self._loaded = loaded
         self._config = loaded.config
+        self.started: Config = loaded.config
+        """what the owner's file and environment said at the start, whatever was changed over the wire since"""
         self._named = named
         self.name = name
         """the configuration that was loaded by name; empty: the one that the server started with"""
@@ -34,27 +36,38 @@ class CurrentConfig:
     def names(self) -> list[str]:
         return self._named.names()
 
-    def update(self, changes: Mapping[str, Any], access: Access) -> Merged:
-        """All of it or nothing. :raises ConfigError: bad key or value. :raises Forbidden: the owner's keys."""
+    def update(
+        self, changes: Mapping[str, Any], access: Access, check: Callable[[Config], None] | None = None
+    ) -> Merged:
+        """All of it or nothing; ``check`` sees it before it is in force.
+
+        :raises ConfigError: bad key or value. :raises Forbidden: the owner's keys.
+        """
         changes = {key: value for key, value in changes.items() if key != _NAME}
         merged = merge(self.value, changes)
         if access < Access.OWNER:
             _refuse(changes_need_owner(changes, self.value))
+        if check is not None:
+            check(merged.config)
         self._config = merged.config
         return merged
 
-    async def load(self, name: str, access: Access) -> tuple[str, ...]:
+    async def load(self, name: str, access: Access, check: Callable[[Config], None] | None = None) -> tuple[str, ...]:
         """Take a configuration from ``configs/``; returns its warnings. What listens stays as it is until a restart."""
-        loaded = self._named.load(name)
+        loaded = await asyncio.to_thread(self._named.load, name)
         if access < Access.OWNER:
             _refuse(changes_need_owner(loaded.config.model_dump(mode="json"), self.value))
+        if check is not None:
+            check(loaded.config)
         self._loaded, self._config, self.name = loaded, loaded.config, name
         return loaded.warnings
 
     async def save(self, name: str) -> None:
         """Write it to ``configs/``, comments kept. :raises BadRequest, Unavailable: bad name, no room."""
-        self._loaded = await asyncio.to_thread(self._named.save, name, self._loaded, self._config)
-        self._config = self._loaded.config
+        config = self._config
+        self._loaded = await asyncio.to_thread(self._named.save, name, self._loaded, config)
+        if self._config is config:  # else another session has changed it meanwhile
+            self._config = self._loaded.config
         self.name = name
 
 

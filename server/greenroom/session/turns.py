@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenroom.bindings.engines import LoadedOperation
+from greenroom.bindings.guard import guarded
 from greenroom.bindings.roles import AudioFilter, TextFilter, TextToSpeech, TextToText
 from greenroom.errors import Cancelled, GreenroomError, NotFound
 from greenroom.personalities.stop import cut
@@ -14,6 +15,7 @@ from greenroom.pipeline.chain import closable
 from greenroom.pipeline.turn import Turn, TurnParts, TurnSettings
 from greenroom.protocol import events
 from greenroom.protocol.commands import AudioHeard, CancelJob, Interrupt, Response, Say
+from greenroom.session.commit import committed
 from greenroom.session.handle import Caller, Reply
 from greenroom.session.jobs import Job
 from greenroom.session.operations import operation_as, release_all
@@ -24,6 +26,7 @@ from greenroom.values import Access, Prompt, Role, TextDelta, ToolCall
 
 logger = logging.getLogger(__name__)
 
+_TURNS = ("response", "say")
 _LATE_REPORT_S = 10.0
 """how long after its end by our clock a player may still say that it was interrupted"""
 
@@ -43,7 +46,8 @@ class _Spoken:
 class TurnDesk:
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._spoken: _Spoken | None = None
+        self._spoken: list[_Spoken] = []
+        """the newest turn, and before it those whose sound was still to be heard when the next began"""
         session.handle(Response, self._response)
         session.handle(Say, self._say)
         session.handle(Interrupt, self._interrupt)
@@ -53,10 +57,11 @@ class TurnDesk:
         session.state_parts["playing"] = self._playing
 
     def _playing(self) -> str | None:
-        spoken = self._spoken
-        if spoken is None or spoken.cut is not None:
-            return None
-        return spoken.job_id if not spoken.ended or spoken.turn.playback.playing else None
+        playing = (one for one in self._spoken if one.cut is None and (not one.ended or one.turn.playback.playing))
+        return next((one.job_id for one in playing), None)
+
+    def _of(self, job_id: str) -> _Spoken | None:
+        return next((one for one in self._spoken if one.job_id == job_id), None)
 
     # commands
 
@@ -87,8 +92,8 @@ class TurnDesk:
         return await self._session.jobs.submit(job, command.command_id or "", caller.accept)
 
     async def _cancel_job(self, command: CancelJob, caller: Caller) -> Reply:
-        spoken = self._spoken
-        if spoken is not None and spoken.job_id == command.job_id and not spoken.ended:
+        spoken = self._of(command.job_id)
+        if spoken is not None and spoken.cut is None and not spoken.ended:
             self._stop(spoken, *spoken.turn.playback.heard())
         self._session.jobs.cancel(command.job_id, command.reason)
         return {"success": True, "job_id": command.job_id}
@@ -96,37 +101,63 @@ class TurnDesk:
     async def _audio_heard(self, command: AudioHeard, caller: Caller) -> Reply:
         if caller.client_id != self._session.player:
             return {"success": True, "counted": False}
-        spoken = self._spoken
-        if spoken is None or spoken.job_id != command.job_id:
+        spoken = self._of(command.job_id)
+        if spoken is None:
             raise NotFound(f"no turn {command.job_id} is playing")
         spoken.turn.playback.report(command.index, command.ms)
         return {"success": True, "counted": True}
 
     async def _interrupt(self, command: Interrupt, caller: Caller) -> Reply:
-        spoken = self._spoken
-        if spoken is None or spoken.cut is not None or not self._interruptible(spoken, command):
+        ended = [one for one in self._spoken if one.cut is None and self._interruptible(one, command)]
+        coming = self._coming(command)
+        if not ended and coming is None:
             return {"success": True, "interrupted": False}
-        heard, unheard = spoken.turn.playback.heard(command.heard_ms, command.heard_text)
-        self._stop(spoken, heard, unheard)
-        if spoken.ended:
-            await self._trim(spoken)
-        else:
-            self._session.jobs.cancel(spoken.job_id, "it was interrupted")
-        return {"success": True, "interrupted": True, "job_id": spoken.job_id, "heard": heard, "unheard": unheard}
+        reply: dict[str, Any] = {"success": True, "interrupted": True}
+        if coming is not None:
+            reply |= {"job_id": coming.job_id, "heard": "", "unheard": ""}
+            self._session.house.metrics.interrupts.inc()
+            self._session.emit(events.Interrupted(job_id=coming.job_id, heard="", unheard=""))
+            self._session.jobs.cancel(coming.job_id, "it was interrupted")
+        # What the client says that it heard is of the turn that it was playing, the oldest; of the others it is the
+        # clock that knows. So from the newest to the oldest, whose answer is the acknowledgement.
+        for spoken in reversed(ended):
+            said = (command.heard_ms, command.heard_text) if spoken is ended[0] else (None, None)
+            heard, unheard = spoken.turn.playback.heard(*said)
+            reply |= {"job_id": spoken.job_id, "heard": heard, "unheard": unheard}
+            self._stop(spoken, heard, unheard)
+            if not spoken.ended:
+                self._session.jobs.cancel(spoken.job_id, "it was interrupted")
+        for spoken in ended:
+            if spoken.ended:
+                await self._trim(spoken)
+        return reply
 
     def _interruptible(self, spoken: _Spoken, command: Interrupt) -> bool:
         if command.job_id is not None and command.job_id != spoken.job_id:
             return False
         if not spoken.ended or spoken.turn.playback.playing:
             return True
+        if command.job_id is None and spoken is not self._spoken[-1]:
+            return False
         reported = command.heard_ms is not None or command.heard_text is not None
         late_s = asyncio.get_running_loop().time() - spoken.turn.playback.ends_at
         return spoken.turn.playback.audible and reported and late_s < _LATE_REPORT_S
+
+    def _coming(self, command: Interrupt) -> Job | None:
+        """The turn that runs and does not speak yet: its backends are being opened, or its prompt is being made."""
+        job = self._session.jobs.running
+        if job is None or job.job_type not in _TURNS or job.cancel_reason is not None:
+            return None
+        if command.job_id not in (None, job.job_id) or self._of(job.job_id) is not None:
+            return None
+        return job
 
     def _stop(self, spoken: _Spoken, heard: str, unheard: str) -> None:
         """From here on nothing of the turn is sent; the players drop what they hold."""
         spoken.turn.stop()
         spoken.cut = (heard, unheard)
+        for later in self._spoken[self._spoken.index(spoken) + 1 :]:
+            later.turn.playback.bring_forward(spoken.turn.playback.lead_ms())
         self._session.house.metrics.interrupts.inc()
         self._session.emit(events.Interrupted(job_id=spoken.job_id, heard=heard, unheard=unheard))
 
@@ -143,7 +174,8 @@ class TurnDesk:
             prompt = chat_prompt_of(session, personality)
             self._show_prompt(job, prompt)
             answering: TextToText[Any] = operation_as(TextToText, model)
-            deltas = closable(cut(answering.generate(prompt), prompt.sampling.stop))
+            with guarded(model.binding_id):
+                deltas = closable(cut(answering.generate(prompt), prompt.sampling.stop))
             parts = TurnParts(parts.voice, parts.text_filters, parts.audio_filters, parts.voice_id, model.binding_id)
             await self._speak(job, parts, deltas)
         finally:
@@ -214,7 +246,7 @@ class TurnDesk:
             on_sentence=lambda: self._keep_partial(job, turn),
             started=job.started_at,
         )
-        self._spoken = spoken = _Spoken(job.job_id, turn)
+        spoken = self._add(_Spoken(job.job_id, turn))
         try:
             await turn.run(deltas)
         except BaseException:
@@ -223,12 +255,20 @@ class TurnDesk:
                 turn.stop()
                 if not turn.finished:
                     spoken.cut = turn.playback.heard_in_the_end()
-            await asyncio.shield(self._session.own(self._settle(spoken), name=f"settle {job.job_id}"))
+            await committed(self._settle(spoken))
             raise
         finally:
             job.timing.update(turn.timing())
             spoken.ended = True
             self._measure(job)
+
+    def _add(self, spoken: _Spoken) -> _Spoken:
+        """Its sound is played behind that of the turns before it."""
+        self._spoken = [one for one in self._spoken if one.cut is None and one.turn.playback.playing]
+        if self._spoken:
+            spoken.turn.playback.follow(self._spoken[-1].turn.playback.ends_at)
+        self._spoken.append(spoken)
+        return spoken
 
     async def _store_line(self, job: Job, spoken: _Spoken, text: str) -> None:
         content = text.strip()
@@ -280,5 +320,5 @@ class TurnDesk:
             metrics.first_audio.observe(job.timing["first_audio_ms"] / 1000)
 
     def _job_ended(self, job: Job, error: GreenroomError | None) -> None:
-        if error is not None and not isinstance(error, Cancelled) and job.job_type in ("response", "say"):
+        if error is not None and not isinstance(error, Cancelled) and job.job_type in _TURNS:
             self._session.emit(events.GenerationError(job_id=job.job_id, error=error.message))

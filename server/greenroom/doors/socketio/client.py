@@ -36,6 +36,8 @@ class Limits:
     flood_burst: int = 2000
     overtaking: int = 8
     """cancels and interrupts at once"""
+    long_events: int = 4
+    """events that take minutes, at once"""
     malformed_frames: int = 32
     all_inboxes_bytes: int = 256 * 1024 * 1024
     """what all clients together may have waiting to be handled"""
@@ -98,6 +100,7 @@ class Client:
         self.touched: dict[str, SessionHandle] = {}
         self.inbox = Inbox(limits.inbox_events, limits.inbox_bytes)
         self.overtaking = 0
+        self.long_events = 0
         self._numbers: OrderedDict[str, int] = OrderedDict()
 
     def become(self, state: State) -> None:

@@ -67,6 +67,12 @@ class Dispatcher:
             case CancelGeneration():
                 # lollms' clients want this before the end of what is cancelled.
                 request.accept({})
+        if not client.hears:
+            # One that nobody heard may have left memory, and comes back from disk as another.
+            current = await self._sessions.get(session.name)
+            if current is not session and client.session is session:
+                membership.act_on(client, current)
+            session = current
         if client.state is not State.CONNECTED and command.kind_of in (Kind.IMMEDIATE, Kind.PRIVATE):
             raise Unavailable("the client is gone")
         if command.joins and not client.hears and client.state is State.CONNECTED:

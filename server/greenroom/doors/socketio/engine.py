@@ -18,12 +18,10 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
-import engineio
-from engineio import exceptions as engine_errors
-from engineio.packet import MESSAGE, Packet
-
 from greenroom.doors.safety import Guard, Source
 from greenroom.doors.socketio.metrics import DoorCounts
+from greenroom.doors.socketio.transport import MESSAGE, Packet, engineio
+from greenroom.doors.socketio.transport import exceptions as engine_errors
 from greenroom.doors.socketio.wire import MAX_FRAME_BYTES
 from greenroom.errors import Forbidden
 

@@ -68,6 +68,12 @@ class Intake:
             client.overtaking += 1
             self._owner.own(self._overtake(client, message), f"client {client.client_id}: {message.event}")
             return
+        if command is not None and command.takes_long:
+            if client.long_events >= client.limits.long_events:
+                raise Busy(f"{client.long_events} of your installations are still at work; wait for one to end")
+            client.long_events += 1
+            self._owner.own(self._take_long(client, message), f"client {client.client_id}: {message.event}")
+            return
         if not self._owner.has_room(message.size) or not client.inbox.put(message):
             raise Busy("too many of your events wait already; try again in a moment")
 
@@ -76,6 +82,12 @@ class Intake:
             await self._dispatcher.handle(client, message)
         finally:
             client.overtaking -= 1
+
+    async def _take_long(self, client: Client, message: Message) -> None:
+        try:
+            await self._dispatcher.handle(client, message)
+        finally:
+            client.long_events -= 1
 
     async def work(self, client: Client) -> None:
         """The client's events, one after the other. What it sent before it left is still done."""

@@ -34,6 +34,8 @@ FAMILY: Final = frozenset(
         "detokenize",
         "embed",
         "generate_text",
+        "vectorize_text",
+        "query_database",
         *CANCELS,
     }
 )
@@ -56,7 +58,9 @@ _FAILURE_EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "detokenize": (GenerationError.name,),
     "embed": (GenerationError.name,),
     "generate_text": (GenerationError.name,),
+    "query_database": ("vector_db_query",),
 }
+_WITH_STATUS: Final = frozenset({"install_binding", "uninstall_binding", "vectorize_text", "query_database"})
 _ECHO_CHARS: Final = 256
 
 
@@ -161,6 +165,8 @@ def failure(event: str, arguments: list[Any], error: Payload) -> tuple[Payload, 
     answer: Payload = {"success": False, **_echo(event, arguments), **error}
     if event == "generate_text" and error.get("code") == Busy.code:
         return answer, [(told.name, {**answer, **payload(told)}) for told in (Buzzy(), BusyEvent())]
+    if event in _WITH_STATUS:
+        answer["status"] = False
     names: Iterable[str] = _FAILURE_EVENTS.get(event, ())
     if not names:
         command = COMMANDS.get(event)

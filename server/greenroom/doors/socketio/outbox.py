@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from engineio.packet import NOOP, Packet
-
 from greenroom.doors.socketio.metrics import DoorCounts
+from greenroom.doors.socketio.transport import NOOP, Packet
 from greenroom.doors.socketio.wire import Encoded, encode_body, event_packet
 from greenroom.protocol.events import AudioDropped, Event, payload
 from greenroom.session.replay import Entry, ReplayLog

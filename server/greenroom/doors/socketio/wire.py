@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from engineio.packet import MESSAGE, Packet
-
+from greenroom.doors.socketio.transport import MESSAGE, Packet
 from greenroom.errors import BadRequest, TooLarge
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)

@@ -1,0 +1,72 @@
+"""``greenroom bind serve``: run one binding here, for servers elsewhere."""
+
+import asyncio
+import logging
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from greenroom.bindings.isolation.handshake import Address
+from greenroom.bindings.isolation.host import loop_factory, serve_host
+from greenroom.commandline.console import Console
+from greenroom.commandline.local import find_local
+from greenroom.config.schema import LogConfig
+from greenroom.errors import BadRequest, Unavailable
+from greenroom.log import set_up_logging
+
+TOKEN_VARIABLE = "GREENROOM_BIND_TOKEN"  # noqa: S105 -- a name
+
+
+@dataclass(frozen=True, slots=True)
+class BindOptions:
+    binding: str
+    host: str = "127.0.0.1"
+    port: int = 9610
+    token: str | None = None
+    home: Path | None = None
+    config: Path | None = None
+
+
+def serve(options: BindOptions, console: Console) -> int:
+    """Until a signal. -> exit code. :raises GreenroomError: if it cannot be served."""
+    local = find_local(options.home, options.config)
+    found = local.bindings().get(options.binding)
+    if found.status != "ready":
+        raise Unavailable(found.problem)
+    token = options.token or local.secrets.get(TOKEN_VARIABLE)
+    if token is None:
+        if not _is_loopback(options.host):
+            raise BadRequest(f"beyond this machine a token is needed: set {TOKEN_VARIABLE}, or give --token")
+        token = secrets.token_urlsafe(24)
+        console.line(f"set {TOKEN_VARIABLE}={token} where the server runs")
+
+    def ready(address: Address) -> None:
+        console.line(
+            f"{found.id} is ready at {address}; in the server's config.yaml: isolation: {{{found.id}: {address}}}"
+        )
+        sys.stdout.flush()
+
+    listen = Address(host=options.host, port=options.port)
+    with (
+        set_up_logging(local.config.log if local.loaded else LogConfig(), local.home.logs),
+        asyncio.Runner(loop_factory=loop_factory()) as runner,
+    ):
+        try:
+            runner.run(serve_host(found, local.places(), token, listen, ready))
+        except OSError as error:
+            reason = error.strerror or error
+            raise Unavailable(f"port {options.port} on {options.host} cannot be opened: {reason}") from error
+        # A thread in an SDK that cannot be stopped must not keep the process: all that had to be closed is closed.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,144 @@
+"""Websockets of one loop: opened, kept for the next call where the server agrees, and a few spare ones."""
+
+import asyncio
+import contextlib
+import weakref
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+
+from greenroom.rpc.client.options import ClientOptions, Target
+from greenroom.rpc.failures import ApiError
+from greenroom.rpc.frames import SUBPROTOCOL
+
+IDLE_S: Final = 240.0
+"""well below what a server grants, so that none closes under a call"""
+IDLE_SOCKETS: Final = 32
+QUEUE_MESSAGES: Final = 16
+SPARE: Final = "greenroom-rpc-spare"
+WRITE_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    socket: ClientConnection
+    since: float
+
+    def is_good(self, now: float) -> bool:
+        return self.socket.state is State.OPEN and now - self.since < IDLE_S
+
+
+class Sockets:
+    def __init__(self, target: Target, options: ClientOptions) -> None:
+        self._target = target
+        self._options = options
+        self._idle: dict[str, deque[_Kept]] = {}
+        self._opening: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open_ones: weakref.WeakSet[ClientConnection] = weakref.WeakSet()
+        self._closed = False
+
+    async def take(self, url: str) -> tuple[ClientConnection, bool]:
+        """A websocket to the path and query, and whether it was open before. :raises ApiError: if none can be opened"""
+        kept = self._idle.get(url)
+        now = asyncio.get_running_loop().time()
+        try:
+            while kept:
+                one = kept.popleft()
+                if one.is_good(now):
+                    return one.socket, True
+                one.socket.transport.abort()
+            return await self._open(url), False
+        finally:
+            self._keep_spares(url)
+
+    def give(self, url: str, socket: ClientConnection) -> None:
+        """Back, for the next call to the same URL."""
+        if self._closed or sum(map(len, self._idle.values())) >= IDLE_SOCKETS:
+            self.drop(socket)
+            return
+        self._idle.setdefault(url, deque()).append(_Kept(socket, asyncio.get_running_loop().time()))
+
+    def drop(self, socket: ClientConnection) -> None:
+        """Closes it without letting anybody wait for the handshake."""
+        self._spawn(socket.close())
+
+    async def prepare(self, url: str, count: int) -> None:
+        """Until so many are open and idle."""
+        while len(self._idle.get(url, ())) < count:
+            self.give(url, await self._open(url))
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in self._tasks:
+            if task.get_name() == SPARE:
+                task.cancel()
+        for kept in self._idle.values():
+            for one in kept:
+                self._spawn(one.socket.close())
+        self._idle.clear()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def abort(self) -> None:
+        """Every connection, at once."""
+        self._closed = True
+        self._idle.clear()
+        for socket in list(self._open_ones):
+            socket.transport.abort()
+        for task in self._tasks:
+            task.cancel()
+
+    def _keep_spares(self, url: str) -> None:
+        missing = self._options.spare_sockets - len(self._idle.get(url, ())) - self._opening.get(url, 0)
+        for _ in range(missing if not self._closed else 0):
+            self._opening[url] = self._opening.get(url, 0) + 1
+            self._spawn(self._open_spare(url), SPARE)
+
+    async def _open_spare(self, url: str) -> None:
+        try:
+            with contextlib.suppress(ApiError):  # the next call tries itself, and tells
+                self.give(url, await self._open(url))
+        finally:
+            self._opening[url] -= 1
+
+    async def _open(self, url: str) -> ClientConnection:
+        options = self._options
+        given: dict[str, Any] = {
+            "subprotocols": [Subprotocol(SUBPROTOCOL)],
+            "compression": None,
+            "additional_headers": options.all_headers,
+            "open_timeout": options.connect_timeout_s,
+            "close_timeout": 2,
+            # A reader that is held back hears no pongs: that is back pressure, not death.
+            "ping_interval": None,
+            "max_size": options.message_bytes,
+            "max_queue": QUEUE_MESSAGES,
+            "write_limit": WRITE_BYTES,
+            "proxy": options.proxy,
+        }
+        if self._target.websocket.startswith("wss:"):
+            given["ssl"] = options.tls()
+        uri = self._target.websocket + url
+        try:
+            path = self._target.uds
+            socket = await (unix_connect(path, uri, **given) if path else connect(uri, **given))
+            self._open_ones.add(socket)
+            return socket
+        except InvalidStatus as error:
+            body = bytes(error.response.body or b"").decode("utf-8", "replace")
+            status = error.response.status_code
+            raise ApiError(f"{uri} answered {status}: {body}", status=status, url=uri, body=body) from error
+        except (OSError, TimeoutError, InvalidHandshake) as error:
+            raise ApiError(f"{uri} cannot be reached: {type(error).__name__}: {error}", url=uri) from error
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

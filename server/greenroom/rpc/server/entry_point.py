@@ -1,0 +1,218 @@
+"""An application and where it listens; runs in the foreground, in a thread, or on a loop that is already there."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+
+from greenroom.errors import Unavailable
+
+BACKLOG: Final = 1024
+SHUTDOWN_S: Final = 2
+KEEP_ALIVE_S: Final = 75
+MESSAGE_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Paths of PEM files."""
+
+    certificate: str
+    key: str
+
+
+class WebAppEntryPoint:
+    """:param daemon_threads: run beside the server, each in a daemon thread, from :meth:`run`.
+    :param uds: the path of a unix socket, in place of host and port.
+    :param message_bytes: the largest websocket message that is taken.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        port: int,
+        host: str = "127.0.0.1",
+        daemon_threads: tuple[Callable[[], object], ...] = (),
+        *,
+        uds: str | None = None,
+        tls: Tls | None = None,
+        message_bytes: int = MESSAGE_BYTES,
+    ) -> None:
+        self.app = app
+        self.port = port
+        self.host = host
+        self.daemon_threads = daemon_threads
+        self.uds = uds
+        self._tls = tls
+        self._message_bytes = message_bytes
+
+    def run(self) -> None:
+        """Serves until SIGINT or SIGTERM.
+
+        :raises OSError: if it cannot listen there
+        """
+        with self._listening() as listener:
+            for target in self.daemon_threads:
+                threading.Thread(target=target, daemon=True).start()
+            uvicorn.Server(self._config()).run(sockets=[listener])
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Serves on the running loop and leaves signals alone; gives the base URL.
+
+        :raises OSError: if it cannot listen there
+        """
+        with self._listening() as listener:
+            async with _served(_EmbeddedServer(self._config()), listener):
+                yield self.base_url(listener)
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """:meth:`serving` in a thread with a loop of its own."""
+        with self._listening() as listener:
+            server = _EmbeddedServer(self._config())
+            up: Future[None] = Future()
+            thread = threading.Thread(
+                target=_run_in_thread, args=(server, listener, up), name="greenroom-rpc-server", daemon=True
+            )
+            thread.start()
+            try:
+                up.result()
+                yield self.base_url(listener)
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    def base_url(self, listener: socket.socket) -> str:
+        if self.uds is not None:
+            return f"unix:{self.uds}"
+        host = self.host if self.host not in ("0.0.0.0", "::", "") else "127.0.0.1"  # noqa: S104 -- compared only
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            self.app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+            # A reader that is held back answers no pings: that is back pressure, not death. TCP notices the dead.
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
+            ws_max_size=self._message_bytes,
+            ssl_certfile=self._tls.certificate if self._tls else None,
+            ssl_keyfile=self._tls.key if self._tls else None,
+        )
+
+    @contextmanager
+    def _listening(self) -> Iterator[socket.socket]:
+        listener = self._bound_unix(self.uds) if self.uds is not None else self._bound_tcp()
+        with contextlib.closing(listener):
+            listener.setblocking(False)
+            try:
+                yield listener
+            finally:
+                if self.uds is not None:
+                    Path(self.uds).unlink(missing_ok=True)
+
+    def _bound_tcp(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            listener.bind((self.host, self.port))
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    @staticmethod
+    def _bound_unix(path: str) -> socket.socket:
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError("this system has no unix sockets for Python; listen on a port")
+        # A socket that a killed server left behind; anything else stays, and binding fails.
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
+                os.unlink(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(path)
+            os.chmod(path, 0o600)  # before anybody can connect, as it does not listen yet
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+
+class _EmbeddedServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+
+@asynccontextmanager
+async def _served(server: _EmbeddedServer, listener: socket.socket) -> AsyncIterator["asyncio.Task[None]"]:
+    """From the moment that calls can be made; stopped at the end, if it has not stopped itself."""
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    started = asyncio.create_task(server.is_up.wait())
+    try:
+        await asyncio.wait({serving, started}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+            raise Unavailable("the server stopped before it had started")
+        yield serving
+    finally:
+        started.cancel()
+        server.should_exit = True
+        await serving
+
+
+def _run_in_thread(server: _EmbeddedServer, listener: socket.socket, up: "Future[None]") -> None:
+    async def serve() -> None:
+        async with _served(server, listener) as serving:
+            up.set_result(None)
+            await asyncio.wait({serving})
+
+    try:
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(serve())
+    except BaseException as error:  # carried over to whoever waits for the start
+        if up.done():
+            raise
+        up.set_exception(error)
+
+
+def _answers(path: str) -> bool:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with contextlib.closing(probe):
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,151 @@
+"""What comes before the method can be called: the arguments, the files, the head of the stream.
+
+args -> (file, bytes ..., file_end)* -> stream
+
+Version 4.9 of the original sends a file as one binary message and no ``file_end``; 5.0 sends pieces of 64 KiB and one.
+A peer that names its files in ``args`` leaves no doubt, and may leave out optional ones at the end. Of another one
+every file is awaited, and a piece that is not full is its file's last: after :data:`GRACE_S` without another message it
+is complete.
+"""
+
+import asyncio
+from io import BytesIO
+from typing import Any, Final
+
+from starlette.types import Message, Receive, Send
+
+from greenroom.rpc import frames
+from greenroom.rpc.body import read_json
+from greenroom.rpc.failures import CallRefused
+from greenroom.rpc.limits import Limits
+from greenroom.rpc.model import EndpointModel
+from greenroom.rpc.streams import Gone
+
+GRACE_S: Final = 0.25
+
+
+class Wire:
+    """An accepted websocket. :raises Gone: from every method, once the client has left."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._kept: Message | None = None
+
+    async def next(self) -> Message:
+        kept, self._kept = self._kept, None
+        message = kept or await self._receive()
+        if message["type"] == "websocket.disconnect":
+            raise Gone
+        return message
+
+    def keep(self, message: Message) -> None:
+        """To be read again."""
+        self._kept = message
+
+    async def left(self) -> None:
+        """Returns when the client leaves. One message that comes before is kept for the next call."""
+        try:
+            message = await self.next()
+            while is_late(message):
+                message = await self.next()
+        except Gone:
+            return
+        self.keep(message)
+        await asyncio.get_running_loop().create_future()
+
+    async def text(self, text: str) -> None:
+        await self._sent({"type": "websocket.send", "text": text})
+
+    async def binary(self, data: bytes) -> None:
+        await self._sent({"type": "websocket.send", "bytes": data})
+
+    async def close(self) -> None:
+        await self._sent({"type": "websocket.close", "code": 1000})
+
+    async def _sent(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except (OSError, RuntimeError) as error:  # how servers say that the client is gone
+            raise Gone from error
+
+
+class Opening:
+    def __init__(self, wire: Wire, model: EndpointModel, limits: Limits, agreed: bool) -> None:
+        self._wire = wire
+        self._model = model
+        self._limits = limits
+        self._agreed = agreed
+        self._named: list[str] | None = None
+
+    async def arguments(self) -> Any:
+        """The JSON of ``args``. :raises Gone: if none come in ``idle_s``."""
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                message = await self._wire.next()
+        except TimeoutError:
+            await self._wire.close()
+            raise Gone from None
+        found = read_message(message)
+        named = found.get("files")
+        if isinstance(named, list):
+            self._named = [str(name) for name in named]
+        return found.get("json", {})
+
+    async def files(self) -> dict[str, bytes]:
+        """:raises CallRefused: for a file that was not declared, is too large, or comes in pieces that are no bytes"""
+        found: dict[str, bytes] = {}
+        wanted = [param.name for param in self._model.params.file_params]
+        while wanted and (self._named is None or any(name in wanted for name in self._named)):
+            message = await self._wire.next()
+            head = read_message(message)
+            if head.get("type") != "file":
+                self._wire.keep(message)
+                break
+            name = head.get("name")
+            if name not in wanted:
+                raise CallRefused(422, f"{name!r} is no file of {self._model.name}")
+            wanted.remove(name)
+            found[name] = await self._file(name, is_last=not wanted and not self._model.params.stream_param)
+        return found
+
+    async def stream(self) -> None:
+        message = await self._wire.next()
+        head = read_message(message)
+        if head.get("type") != "stream":
+            raise CallRefused(422, f"expected the stream, got {str(head.get('type'))[:40]!r}")
+
+    async def _file(self, name: str, is_last: bool) -> bytes:
+        held = BytesIO()
+        full = True
+        while True:
+            in_doubt = is_last and self._named is None and held.tell() > 0 and not full
+            try:
+                async with asyncio.timeout(GRACE_S if in_doubt else None):
+                    message = await self._wire.next()
+            except TimeoutError:
+                return held.getvalue()
+            data = message.get("bytes")
+            if data is None:
+                if read_message(message).get("type") != "file_end":
+                    self._wire.keep(message)
+                return held.getvalue()
+            if held.tell() + len(data) > self._limits.file_bytes:
+                raise CallRefused(413, f"{name} is larger than {self._limits.file_bytes} bytes")
+            held.write(data)
+            full = len(data) == frames.FILE_CHUNK
+
+
+def read_message(message: Message) -> dict[str, Any]:
+    """:raises CallRefused: for what is no JSON object"""
+    text = message.get("text")
+    found = read_json(text) if text is not None else None
+    if not isinstance(found, dict):
+        raise CallRefused(422, "expected a JSON object, got " + ("bytes" if text is None else type(found).__name__))
+    return found
+
+
+def is_late(message: Message) -> bool:
+    """A ``file_end`` that came after its file was taken for complete."""
+    text = message.get("text") or ""
+    return len(text) < 64 and '"file_end"' in text
