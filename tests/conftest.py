@@ -5,6 +5,8 @@ import pytest
 
 from fakes.server_process import ServerProcess, running_server
 
+pytest.register_assert_rewrite("e2e.promises", "e2e.visitor")
+
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncGenerator[ServerProcess, None]:

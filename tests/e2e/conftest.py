@@ -8,8 +8,6 @@ import pytest_asyncio
 
 from fakes.server_process import ServerProcess, running_server
 
-pytest.register_assert_rewrite("e2e.promises", "e2e.visitor")
-
 SCRIPTED = Path(__file__).parents[1] / "fakes" / "bindings" / "scripted"
 QUICK = "turn: {audio_lead_ms: 0}\n"
 

@@ -144,7 +144,7 @@ class _Sorter:
         elif is_file(annotation):
             self._files.append(FileParamDefinition(argument, annotation.is_nullable or argument.default is None))
         elif any(is_file_type(one) for one in annotation.types):
-            raise ValueError(f"{self._where(argument)}: beside bytes, BytesIO and File only str, Path and None may stand")
+            raise ValueError(f"{self._where(argument)}: beside bytes and files only str, Path and None stand")
         else:
             self._list_for(annotation).append(self._param(argument))
 

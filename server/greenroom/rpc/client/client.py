@@ -3,9 +3,11 @@
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, TypeVar
+
+from websockets.asyncio.client import ClientConnection
 
 from greenroom.rpc.client.background import Background
 from greenroom.rpc.client.http import AsyncHttpCaller, HttpCaller
@@ -79,6 +81,10 @@ class Client:
     async def prepare(self, url: str, count: int = 1) -> None:
         """Opens idle websockets for calls to come on this loop. :raises ApiError: if the server is not there"""
         await self._of(asyncio.get_running_loop()).sockets.prepare(url, count)
+
+    def sockets_here(self) -> Collection[ClientConnection]:
+        """The open websockets of the running loop, busy or idle: a live view."""
+        return self._of(asyncio.get_running_loop()).sockets.open_ones
 
     def close(self) -> None:
         """Ends what belongs to threads; calls under way fail."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +27,7 @@ WRITE_BYTES: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
+    url: str
     socket: ClientConnection
     since: float
 
@@ -35,54 +36,57 @@ class _Kept:
 
 
 class Sockets:
+    """``open_ones`` is a live view of every open connection, busy or idle."""
+
     def __init__(self, target: Target, options: ClientOptions) -> None:
         self._target = target
         self._options = options
-        self._idle: dict[str, deque[_Kept]] = {}
-        self._opening: dict[str, int] = {}
+        self._idle: deque[_Kept] = deque()
+        self._opening: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open_ones: weakref.WeakSet[ClientConnection] = weakref.WeakSet()
+        self.open_ones: weakref.WeakSet[ClientConnection] = weakref.WeakSet()
         self._closed = False
 
     async def take(self, url: str) -> tuple[ClientConnection, bool]:
         """A websocket to the path and query, and whether it was open before. :raises ApiError: if none can be opened"""
-        kept = self._idle.get(url)
         now = asyncio.get_running_loop().time()
         try:
-            while kept:
-                one = kept.popleft()
-                if one.is_good(now):
-                    return one.socket, True
-                one.socket.transport.abort()
+            # The one that was used last: the others may grow old and go.
+            for kept in [one for one in reversed(self._idle) if one.url == url]:
+                self._idle.remove(kept)
+                if kept.is_good(now):
+                    return kept.socket, True
+                kept.socket.transport.abort()
             return await self._open(url), False
         finally:
             self._keep_spares(url)
 
     def give(self, url: str, socket: ClientConnection) -> None:
-        """Back, for the next call to the same URL."""
-        if self._closed or sum(map(len, self._idle.values())) >= IDLE_SOCKETS:
-            self.drop(socket)
-            return
-        self._idle.setdefault(url, deque()).append(_Kept(socket, asyncio.get_running_loop().time()))
+        """Back, for the next call to the same URL. Beyond :data:`IDLE_SOCKETS` the oldest goes."""
+        self._idle.append(_Kept(url, socket, asyncio.get_running_loop().time()))
+        while len(self._idle) > (0 if self._closed else IDLE_SOCKETS):
+            self.drop(self._idle.popleft().socket)
 
     def drop(self, socket: ClientConnection) -> None:
         """Closes it without letting anybody wait for the handshake."""
         self._spawn(socket.close())
 
     async def prepare(self, url: str, count: int) -> None:
-        """Until so many are open and idle."""
-        while len(self._idle.get(url, ())) < count:
-            self.give(url, await self._open(url))
+        """Until so many are open and idle. :raises ApiError: if one cannot be opened"""
+        while self._idle_to(url) < count:
+            if self._opening[url]:
+                spares = [task for task in self._tasks if task.get_name() == SPARE]
+                await asyncio.wait(spares, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                self.give(url, await self._open(url))
 
     async def close(self) -> None:
         self._closed = True
         for task in self._tasks:
             if task.get_name() == SPARE:
                 task.cancel()
-        for kept in self._idle.values():
-            for one in kept:
-                self._spawn(one.socket.close())
-        self._idle.clear()
+        while self._idle:
+            self.drop(self._idle.popleft().socket)
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -90,15 +94,18 @@ class Sockets:
         """Every connection, at once."""
         self._closed = True
         self._idle.clear()
-        for socket in list(self._open_ones):
+        for socket in list(self.open_ones):
             socket.transport.abort()
         for task in self._tasks:
             task.cancel()
 
+    def _idle_to(self, url: str) -> int:
+        return sum(1 for one in self._idle if one.url == url)
+
     def _keep_spares(self, url: str) -> None:
-        missing = self._options.spare_sockets - len(self._idle.get(url, ())) - self._opening.get(url, 0)
+        missing = self._options.spare_sockets - self._idle_to(url) - self._opening[url]
         for _ in range(missing if not self._closed else 0):
-            self._opening[url] = self._opening.get(url, 0) + 1
+            self._opening[url] += 1
             self._spawn(self._open_spare(url), SPARE)
 
     async def _open_spare(self, url: str) -> None:
@@ -107,6 +114,7 @@ class Sockets:
                 self.give(url, await self._open(url))
         finally:
             self._opening[url] -= 1
+            self._opening = +self._opening  # without those that are at zero
 
     async def _open(self, url: str) -> ClientConnection:
         options = self._options
@@ -129,7 +137,7 @@ class Sockets:
         try:
             path = self._target.uds
             socket = await (unix_connect(path, uri, **given) if path else connect(uri, **given))
-            self._open_ones.add(socket)
+            self.open_ones.add(socket)
             return socket
         except InvalidStatus as error:
             body = bytes(error.response.body or b"").decode("utf-8", "replace")

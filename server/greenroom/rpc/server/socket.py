@@ -151,4 +151,5 @@ class _Conversation:
             log.error("%s failed", self._model.name, exc_info=error)
         # After what could not be read, nobody knows where the next call would begin.
         more = {"open": True} if not isinstance(error, CallRefused) and self._stays_open() else {}
-        await self._wire.text(frames.message("error", message=str(error) or type(error).__name__, error=structure_of(error), **more))
+        text = str(error) or type(error).__name__
+        await self._wire.text(frames.message("error", message=text, error=structure_of(error), **more))

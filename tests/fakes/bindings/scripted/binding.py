@@ -1,10 +1,10 @@
 """A backend whose every step a test decides: what it says stands in the last message, in words of one delta each.
 
-    "say one two"        deltas "one ", "two "
-    "wait NAME rest"     says "rest" after the file-less gate NAME was opened (see ``gates``)
-    "fail text"          says the text, then breaks like a backend that was cut off
-    "crash"              raises an exception that is not one of ours
-    "hang"               says "hanging " and then nothing, until it is cancelled
+"say one two"        deltas "one ", "two "
+"wait NAME rest"     says "rest" after the file-less gate NAME was opened (see ``gates``)
+"fail text"          says the text, then breaks like a backend that was cut off
+"crash"              raises an exception that is not one of ours
+"hang"               says "hanging " and then nothing, until it is cancelled
 """
 
 import asyncio
