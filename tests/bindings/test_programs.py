@@ -295,8 +295,8 @@ class TestCrashing:
         async with programs.use(settings) as running:
             for _ in range(5):
                 await crash(running)
-                now += 60
                 await running.ready()
+                now += 60
         assert sleeps.asked == [1, 1, 1, 1, 1]
 
 
