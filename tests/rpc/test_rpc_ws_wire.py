@@ -10,11 +10,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from fakes.rpc_services import PATIENCE_S, watched, wide
+from fakes.rpc_services import PATIENCE_S, Wide, watched, wide
+from greenroom.rpc import Limits, Server, ServiceComponent
 from greenroom.rpc.frames import SUBPROTOCOL, WINDOW
 
 ARGS = {"type": "args", "json": {}}
 END = {"type": "end"}
+MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +215,17 @@ def test_a_client_may_send_everything_before_it_reads(url: str) -> None:
     with opened(f"{url}/wide/ws-bytes") as link:
         say(link, ARGS, {"type": "stream", "name": "data"}, *(bytes(65536) for _ in range(40)), END)
         assert sum(len(message) for message in all_of(link)[1:-1]) == 2 * 40 * 65536
+
+
+def test_a_client_that_never_reads_while_it_sends_is_told_when_neither_can_go_on() -> None:
+    """The answer is larger than all that is held for such a client, so the method waits, and so does the client."""
+    limits = Limits(stream_bytes=65536, unread_bytes=65536, stuck_s=0.1)
+    server = Server(0, ServiceComponent(Wide(), limits=limits))
+    with server.running() as url, opened(f"ws{url[4:]}/wide/ws-bytes", max_queue=1) as link:
+        say(link, ARGS, {"type": "stream", "name": "data"}, *(bytes(MIB // 2) for _ in range(128)), END)
+        last = all_of(link)[-1]
+        assert last["type"] == "error"
+        assert "neither side can go on" in last["message"]
 
 
 def test_peers_agree_on_batches_and_further_calls(url: str) -> None:

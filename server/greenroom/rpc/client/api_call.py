@@ -9,11 +9,13 @@ every endpoint that was defined with ``asynchronous=True``, and any by :meth:`Ap
 """
 
 import inspect
+import weakref
 from collections.abc import Iterator
 from typing import Any, Final
 
 from greenroom.rpc.client.client import Client
 from greenroom.rpc.client.options import ClientOptions
+from greenroom.rpc.client.replies import AsyncStream, Stream
 from greenroom.rpc.content import CallModel
 from greenroom.rpc.model import EndpointModel, ServiceModel
 
@@ -26,7 +28,6 @@ class ApiCall:
     :param client: shares its connections; one is made for ``options`` without it.
     :ivar last_request: the :class:`CallModel` of the last call
     :ivar last_raw_response: the body of a plain answer, or the first five raw items of a stream
-    :ivar last_response: what the last call returned
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class ApiCall:
         self.model = model
         self.client = client or Client(base_url, options or ClientOptions(secret=secret))
         self.last_request: CallModel | None = None
-        self.last_response: Any = None
+        self._last: Any = None
         self.last_raw_response: Any = None
         self._factory = CallModel.Factory(base_url, model, model.address(custom_prefix))
         self._is_coroutine = asynchronous or inspect.iscoroutinefunction(model.signature.callable)
@@ -62,11 +63,14 @@ class ApiCall:
         if self._is_coroutine:
             return self._acall(model)
         note = self._noted(model)
-        if self.model.result.is_async:
-            self.last_response = self.client.astream(model, note)
-        else:
-            self.last_response = self.client.call(model, note)
-        return self.last_response
+        return self._keep(
+            self.client.astream(model, note) if self.model.result.is_async else self.client.call(model, note)
+        )
+
+    @property
+    def last_response(self) -> Any:
+        """What the last call returned; ``None`` for a stream that its owner has dropped."""
+        return self._last() if isinstance(self._last, weakref.ref) else self._last
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
         """The call on the running loop, however it was declared: the value, or an asynchronous generator."""
@@ -119,12 +123,16 @@ class ApiCall:
             yield model.name, ApiCall(base_url, model, custom_prefix, client=shared, asynchronous=asynchronous)
 
     async def _acall(self, model: CallModel) -> Any:
-        self.last_response = await self.client.acall(model, self._noted(model))
-        return self.last_response
+        return self._keep(await self.client.acall(model, self._noted(model)))
+
+    def _keep(self, response: Any) -> Any:
+        # A stream ends when its owner drops it, so this must not hold it.
+        self._last = weakref.ref(response) if isinstance(response, (Stream, AsyncStream)) else response
+        return response
 
     def _noted(self, model: CallModel) -> Any:
         self.last_request = model
-        self.last_response = None
+        self._last = None
         if not self.model.result.is_stream:
             self.last_raw_response = None
             return self._note

@@ -15,13 +15,16 @@ class Stream(Generator[T, None, None]):
 
     def __init__(self, items: Iterator[T], close: Callable[[], object]) -> None:
         self._items = items
-        self._close = close
+        self._let_go = close
+        self._ended = False
 
     def send(self, _: None) -> T:
+        if self._ended:
+            raise StopIteration
         try:
             return next(self._items)
         except BaseException:
-            self._close()
+            self.close()
             raise
 
     def throw(
@@ -30,21 +33,22 @@ class Stream(Generator[T, None, None]):
         val: BaseException | object = None,
         tb: TracebackType | None = None,
     ) -> T:
-        self._close()
+        self.close()
         error = typ() if isinstance(typ, type) else typ
         raise error.with_traceback(tb)
 
     def close(self) -> None:
-        self._close()
+        self._ended = True
+        self._let_go()
 
     def __enter__(self) -> "Stream[T]":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self.close()
 
     def __del__(self) -> None:
-        self._close()
+        self.close()
 
 
 class AsyncStream(AsyncGenerator[T, None]):

@@ -81,12 +81,16 @@ class Sockets:
                 self.give(url, await self._open(url))
 
     async def close(self) -> None:
+        """Calls under way fail."""
         self._closed = True
         for task in self._tasks:
             if task.get_name() == SPARE:
                 task.cancel()
+        busy = set(self.open_ones) - {one.socket for one in self._idle}
         while self._idle:
             self.drop(self._idle.popleft().socket)
+        for socket in busy:
+            socket.transport.abort()
         while self._tasks:
             await asyncio.wait(self._tasks)
 

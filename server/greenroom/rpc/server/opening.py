@@ -9,6 +9,7 @@ is complete.
 """
 
 import asyncio
+import contextlib
 from io import BytesIO
 from typing import Any, Final
 
@@ -53,6 +54,12 @@ class Wire:
             return
         self.keep(message)
         await asyncio.get_running_loop().create_future()
+
+    async def discard(self) -> None:
+        """Reads without end, to nobody's use; returns when the client leaves."""
+        with contextlib.suppress(Gone):
+            while True:
+                await self.next()
 
     async def text(self, text: str) -> None:
         await self._sent({"type": "websocket.send", "text": text})

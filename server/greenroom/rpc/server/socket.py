@@ -152,4 +152,8 @@ class _Conversation:
         # After what could not be read, nobody knows where the next call would begin.
         more = {"open": True} if not isinstance(error, CallRefused) and self._stays_open() else {}
         text = str(error) or type(error).__name__
-        await self._wire.text(frames.message("error", message=text, error=structure_of(error), **more))
+        told = self._wire.text(frames.message("error", message=text, error=structure_of(error), **more))
+        if self._upload is None or self._upload.ended:
+            await told
+        else:  # it may read only when it has sent everything: let it
+            await while_connected(told, self._wire.discard())
