@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from benchmarks import crowd, interrupting, isolation, latency, listing, peers, shutdown, speaking, stalled, startup
+from benchmarks import crowd, interrupting, isolation, latency, listing, peers, rpc, shutdown, speaking, stalled, startup
 from benchmarks.figures import Figure, Report, table
 from benchmarks.plan import Benchmark, Plan, loop_factory
 
@@ -19,6 +19,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "latency": latency.run,
     "interrupting": interrupting.run,
     "isolation": isolation.run,
+    "rpc": rpc.run,
     "speaking": speaking.run,
     "crowd": crowd.run,
     "stalled": stalled.run,
