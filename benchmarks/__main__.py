@@ -10,7 +10,19 @@ from typing import Final
 
 import psutil
 
-from benchmarks import crowd, interrupting, isolation, latency, listing, peers, rpc, shutdown, speaking, stalled, startup
+from benchmarks import (
+    crowd,
+    interrupting,
+    isolation,
+    latency,
+    listing,
+    peers,
+    rpc,
+    shutdown,
+    speaking,
+    stalled,
+    startup,
+)
 from benchmarks.figures import Figure, Report, table
 from benchmarks.plan import Benchmark, Plan, loop_factory
 
