@@ -35,6 +35,7 @@ BINDINGS_MAY_USE = (
     "greenroom.bindings",
     "greenroom.errors",
     "greenroom.pipeline.sentences",
+    "greenroom.yaml_text",
     "greenroom.rpc",
     "greenroom.values",
 )

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from greenroom.errors import BindingFailed
+from greenroom.errors import BadRequest, BindingFailed
+from greenroom.yaml_text import load_yaml
 
 from .matching import Pattern, Substitutions, fold, words
 
@@ -229,12 +230,14 @@ def build_script(sheet: ScriptSheet) -> Script:
 def read_script(path: Path) -> Script:
     """:raises BindingFailed: naming the file and what is wrong in it."""
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe loaders
+        raw = load_yaml(path.read_text(encoding="utf-8"))
         return build_script(ScriptSheet.model_validate(raw))
     except OSError as error:
         raise BindingFailed(f"{path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         raise BindingFailed(f"{path}: {first_complaint(error)}") from error
+    except BadRequest as error:
+        raise BindingFailed(f"{path}, {error.message}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise BindingFailed(f"{path}: {error}") from error
 
