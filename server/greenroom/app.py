@@ -47,6 +47,7 @@ from greenroom.values import Access, Role
 
 if TYPE_CHECKING:
     from greenroom.bindings.environments import Environments
+    from greenroom.bindings.programs import Programs
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,9 @@ class Greenroom:
         )
         bindings = BindingShelf(home.binding_roots, self.isolation)
         self.store = store
-        self.engines = Engines(bindings, BindingPlaces(home, prepared.secrets, lambda: current.value))
+        self.programs = _LazyPrograms(home.logs)
+        places = BindingPlaces(home, prepared.secrets, lambda: current.value, self.programs.get)
+        self.engines = Engines(bindings, places)
         self.house = House(
             config=current,
             store=store,
@@ -194,7 +197,27 @@ class Greenroom:
     async def release(self) -> None:
         await self.engines.close()
         await self.isolation.close()
+        await self.programs.close()
         await self.store.close()
+
+
+class _LazyPrograms:
+    """What runs external programs is imported when a binding needs one."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._programs: Programs | None = None
+
+    def get(self) -> "Programs":
+        if self._programs is None:
+            from greenroom.bindings.programs import Programs
+
+            self._programs = Programs(self._logs)
+        return self._programs
+
+    async def close(self) -> None:
+        if self._programs is not None:
+            await self._programs.close()
 
 
 def _environments(home: Home) -> "Environments":

@@ -58,6 +58,11 @@ class Home:
         return self.root / "models"
 
     @property
+    def assets(self) -> Path:
+        """``assets/<binding id>``: what users know beside weights, such as RVC's voices and indices."""
+        return self.root / "assets"
+
+    @property
     def prompts(self) -> Path:
         return self.root / "prompts"
 

@@ -1,6 +1,6 @@
 """Opens operations of the bindings in this repository as the server does, from their folders."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,8 @@ from typing import Any
 
 from greenroom.bindings.discovery import BindingShelf, FoundBinding
 from greenroom.bindings.engines import Engines
-from greenroom.bindings.roles import Place
+from greenroom.bindings.programs import Programs
+from greenroom.bindings.roles import Place, no_programs
 from greenroom.values import Role
 
 BINDINGS = Path(__file__).parents[2] / "bindings"
@@ -16,13 +17,22 @@ BINDINGS = Path(__file__).parents[2] / "bindings"
 
 @dataclass(slots=True)
 class Places:
-    """Where bindings run: ``models`` is the parent of their model folders, ``secrets`` maps (name, URL) to values."""
+    """Where bindings run: ``models`` and ``assets`` hold a folder a binding, ``secrets`` maps (name, URL) to values."""
 
     models: Path = Path("no-models-here")
     secrets: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    assets: Path = Path("no-assets-here")
+    programs: Callable[[], Programs] = no_programs
 
     def place(self, found: FoundBinding) -> Place:
-        return Place(found.id, found.folder, self.models / found.id, lambda name, url: self.secrets.get((name, url)))
+        return Place(
+            found.id,
+            found.folder,
+            self.models / found.id,
+            lambda name, url: self.secrets.get((name, url)),
+            self.assets / found.id,
+            self.programs,
+        )
 
 
 @asynccontextmanager

@@ -25,12 +25,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from greenroom.errors import BadRequest
+from greenroom.errors import BadRequest, Unavailable
 from greenroom.values import Audio, Prompt, Role, SpeechText, TextChunk, TextDelta, ToolCall, Transcript, WordTime
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from greenroom.bindings.programs import Programs
 
 OWNER_ONLY: dict[str, Any] = {"access": "owner"}
 """Pass as ``Field(json_schema_extra=OWNER_ONLY)``: a URL, path or command that only the owner may set over the wire."""
@@ -40,6 +42,11 @@ class Options(BaseModel):
     """Base of every operation's options. Types, ranges and ``Field(description=...)`` are the form that users see."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+
+
+def no_programs() -> Programs:
+    """Where there can be none. :raises Unavailable: always."""
+    raise Unavailable("no external program can be started here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,10 @@ class Place:
     """``models/<binding id>``; may not exist"""
     secret: Callable[[str, str], str | None] = field(default=lambda _name, _url: None)
     """``secret(name, url)``: an environment or ``.env`` value, only if ``url`` is on a host the owner configured"""
+    assets: Path = Path("assets")
+    """``assets/<binding id>`` of the home; may not exist"""
+    programs: Callable[[], Programs] = no_programs
+    """the external programs of this process, shared by all bindings; :raises Unavailable: where there can be none"""
 
 
 @dataclass(frozen=True, slots=True)
