@@ -3,20 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from greenroom.bindings.roles import AnyOperation
 from greenroom.errors import Forbidden
 from greenroom.values import Access
 
 
 def reserved(operation: type[AnyOperation], options: Mapping[str, Any]) -> list[str]:
-    """Those of the options that only the owner may set."""
-    return [
-        name
-        for name, field in operation.Options.model_fields.items()
-        if name in options
-        and isinstance(field.json_schema_extra, dict)
-        and field.json_schema_extra.get("access") == "owner"
-    ]
+    """Those of the options that only the owner may set: the ones marked so, and where a binding takes any, the others
+    that it does not declare."""
+    fields = operation.Options.model_fields
+    takes_any = operation.Options.model_config.get("extra") == "allow"
+    return [name for name in options if (_is_owners(fields[name]) if name in fields else takes_any)]
+
+
+def _is_owners(field: FieldInfo) -> bool:
+    return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("access") == "owner"
 
 
 def check_options(operation: type[AnyOperation], options: Mapping[str, Any], access: Access, binding_id: str) -> None:

@@ -1,0 +1,164 @@
+"""Operations written for jaison run with only their import lines changed."""
+
+import asyncio
+from array import array
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes.binding_rig import Places
+from greenroom.bindings.discovery import BindingShelf
+from greenroom.bindings.engines import Engines
+from greenroom.bindings.jaison import FilterTextOperation, ProcessManager, T2TOperation, jaison_binding
+from greenroom.errors import BadRequest, BindingFailed
+from greenroom.session.access import reserved
+from greenroom.values import Audio, Message, Persona, Prompt, Role, SpeechText, TextChunk, TextDelta, Transcript
+
+FOLDER = Path(__file__).parents[1] / "fakes" / "bindings"
+PARROT = "jaison_parrot"
+
+
+@asynccontextmanager
+async def parrot(role: Role, **options: Any) -> AsyncIterator[Any]:
+    engines = Engines(BindingShelf((FOLDER,)), Places())
+    loaded = await engines.load(PARROT, role, options)
+    try:
+        yield loaded.operation
+    finally:
+        await loaded.release()
+        await engines.close()
+
+
+async def given(*items: Any) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+def asked(*lines: str) -> Prompt:
+    messages = tuple(Message("assistant" if line == "-" else "user", line) for line in lines)
+    return Prompt("be a parrot", messages, persona=Persona("Polly"))
+
+
+async def said(operation: Any, *lines: str) -> str:
+    return "".join([delta.text async for delta in operation.generate(asked(*lines))])
+
+
+async def test_text_comes_token_by_token_from_its_own_process() -> None:
+    async with parrot(Role.T2T, suffix="!!") as operation:
+        deltas = [delta async for delta in operation.generate(asked("[Bob]: hello there"))]
+        assert deltas == [TextDelta("[BOB]: "), TextDelta("HELLO "), TextDelta("THERE!! ")]
+        assert await said(operation, "[Bob]: hi", "-") == "ME!! "
+
+
+async def test_the_process_ends_with_its_last_user() -> None:
+    async with parrot(Role.T2T) as operation:
+        manager = operation.manager
+        process = manager.get_process("shout").process
+        assert process.poll() is None
+    assert process.poll() is not None
+    assert manager.get_process("shout").process is None
+
+
+async def test_a_process_that_died_is_started_again_with_its_operation() -> None:
+    async with parrot(Role.T2T) as operation:
+        process = operation.manager.get_process("shout").process
+        process.kill()
+        await asyncio.to_thread(process.wait)
+        assert await said(operation, "again") == "AGAIN! "
+        assert operation.manager.get_process("shout").process.pid != process.pid
+
+
+async def test_refused_settings_are_a_bad_request() -> None:
+    with pytest.raises(BadRequest, match="refuses these settings: AssertionError"):
+        async with parrot(Role.T2T, suffix="much too long"):
+            raise AssertionError
+
+
+async def test_sound_is_heard_and_spoken() -> None:
+    async with parrot(Role.STT) as hearing:
+        heard = [t async for t in hearing.transcribe(given(Audio(b"\0" * 320, 16000), Audio(b"\0" * 80, 16000)), "")]
+        assert heard[-1] == Transcript("200 frames")
+    async with parrot(Role.TTS, voice="plain") as voice:
+        sounds = [sound async for sound in voice.speak(given(SpeechText("a"), SpeechText("b")))]
+    assert [array("h", sound.pcm)[0] for sound in sounds] == [97, 98]
+    assert {(sound.sample_rate, sound.sample_width, sound.channels) for sound in sounds} == {(24000, 2, 1)}
+
+
+async def test_a_blocking_operation_does_not_block_the_server_and_stops_when_left() -> None:
+    async with parrot(Role.TTS, voice="slow") as voice:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        async with aclosing(voice.speak(given(SpeechText("x" * 1000)))) as sounds:
+            assert isinstance(await anext(sounds), Audio)
+            assert ticks > 0
+        # The next call gets its turn although the thousand letters would take twenty seconds.
+        assert len([sound async for sound in voice.speak(given(SpeechText("ab")))]) == 2
+        ticking.cancel()
+
+
+async def test_a_failure_is_said_in_a_sentence() -> None:
+    async with parrot(Role.TTS, voice="broken") as voice:
+        with pytest.raises(BindingFailed, match="jaison_parrot failed: RuntimeError: the beak is shut"):
+            await anext(voice.speak(given(SpeechText("hello"))))
+
+
+async def test_filters_add_to_what_they_were_given() -> None:
+    async with parrot(Role.FILTER_TEXT) as mood:
+        chunks = [chunk async for chunk in mood.apply(given(TextChunk("Hey!", {"filtered": False}), TextChunk(" ")))]
+    assert chunks == [TextChunk("Hey!", {"filtered": False, "emotion": "joy"}), TextChunk(" ")]
+    async with parrot(Role.FILTER_AUDIO) as volume:
+        loud = Audio(array("h", [100] * 10).tobytes(), 16000)
+        [quiet] = [sound async for sound in volume.apply(given(loud, loud))]
+    assert array("h", quiet.pcm).tolist() == [50] * 20
+
+
+async def test_embedding() -> None:
+    async with parrot(Role.EMBEDDING) as embedding:
+        assert (await embedding.embed(["abc", "de"])).tolist() == [[3.0, 1.0], [2.0, 1.0]]
+
+
+def test_what_a_setting_does_is_unknown_so_it_is_the_owners() -> None:
+    operation = BindingShelf((FOLDER,)).get(PARROT).operation(Role.TTS)
+    assert reserved(operation, {"voice": "slow", "server": "http://elsewhere"}) == ["server"]
+
+
+def test_what_is_no_operation_is_refused() -> None:
+    with pytest.raises(TypeError, match="is no operation"):
+        jaison_binding(str)  # type: ignore[arg-type]
+
+    class One(FilterTextOperation): ...
+
+    class Two(FilterTextOperation): ...
+
+    with pytest.raises(TypeError, match="has an operation for filter_text already"):
+        jaison_binding(One, Two)
+
+
+async def test_an_operation_without_the_parts_that_it_must_have() -> None:
+    class Empty(T2TOperation):
+        def __init__(self) -> None:
+            super().__init__("empty")
+
+    operation = jaison_binding(Empty).operations[Role.T2T]
+    place = Places().place(BindingShelf((FOLDER,)).get(PARROT))
+    engine = await operation.open_engine(operation.Options(), place)
+    try:
+        with pytest.raises(BindingFailed, match="Empty has no _generate"):
+            await anext(operation(engine, operation.Options()).generate(asked("x")))  # type: ignore[attr-defined]
+    finally:
+        await engine.close()
+
+
+def test_the_manager_is_the_running_bindings() -> None:
+    with pytest.raises(RuntimeError, match="running binding's"):
+        ProcessManager()
