@@ -5,16 +5,12 @@
 It is a real llama with a real chat template: at temperature 0 it answers the questions in ``REPLIES`` word for word.
 """
 
-import contextlib
-import hashlib
 import os
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from fakes.made_once import made_once
 
 REPLIES = {
     "hello": "Hello there! How are you today?",
@@ -39,55 +35,11 @@ _VOCABULARY = 512
 _CONTEXT = 2048
 _HEADS, _KEY_HEADS = 4, 2
 _ENOUGH_LOSS = 0.005
-_LOCK_PATIENCE_S = 120.0
 
 
 def tiny_gguf() -> Path:
-    """The model's file, made if this machine has none of this recipe's version yet. Takes some seconds then."""
-    version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    folder = Path(tempfile.gettempdir()) / f"greenroom-tests-{_user()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"tiny-{version}.gguf"
-    if not path.exists():
-        with _only_one(folder / f"tiny-{version}.lock"):
-            if not path.exists():
-                partial = folder / f"tiny-{version}.{os.getpid()}.partial"
-                _make_in_a_child(partial)
-                partial.replace(path)
-    return path
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-
-
-@contextlib.contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """One process makes the model while the others wait; a lock that a killed process left behind is taken over."""
-    give_up = time.monotonic() + _LOCK_PATIENCE_S
-    while True:
-        try:
-            lock.open("x").close()
-            break
-        except FileExistsError:
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - lock.stat().st_mtime > _LOCK_PATIENCE_S or time.monotonic() > give_up:
-                    lock.unlink()
-            time.sleep(0.05)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-
-
-def _make_in_a_child(path: Path) -> None:
-    """So that torch stays out of the test's own process. One thread: two that wait for each other are slower."""
-    tests = str(Path(__file__).parents[1])
-    subprocess.run(
-        [sys.executable, "-m", "fakes.tiny_model", str(path)],
-        check=True,
-        env=os.environ | {"PYTHONPATH": tests, "OMP_NUM_THREADS": "1"},
-    )
+    """The model's file. Takes some seconds the first time."""
+    return made_once("fakes.tiny_model", "gguf", suffix=".gguf")
 
 
 def _make(path: Path) -> None:

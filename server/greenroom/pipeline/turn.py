@@ -17,7 +17,8 @@ from typing import Any
 from greenroom.bindings.guard import guarded
 from greenroom.bindings.roles import AudioFilter, Effect, TextFilter, TextToSpeech, Unit
 from greenroom.errors import GreenroomError
-from greenroom.pipeline.chain import one, stacked, unstalled
+from greenroom.pipeline.annotations import Notes, annotated, by_sentence
+from greenroom.pipeline.chain import stacked, unstalled
 from greenroom.pipeline.channel import Channel, Closed
 from greenroom.pipeline.framing import cut
 from greenroom.pipeline.loudness import LoudnessMeter
@@ -108,15 +109,18 @@ class Turn:
     on_text: Callable[[str], Awaitable[None]]
     on_sentence: Callable[[], None]
     started: float
+    on_generated: Callable[[str], object] = field(default=lambda _text: None)
+    """told the whole text of the model, thoughts left out, as soon as it has ended"""
     finished: bool = field(init=False, default=False)
     """everything was shown, and sent as sound"""
     playback: Playback = field(init=False)
     failure: GreenroomError | None = field(init=False, default=None)
     _stopped: bool = field(init=False, default=False)
     _text: list[str] = field(init=False, default_factory=list)
+    _generated: list[str] = field(init=False, default_factory=list)
     _marks: _Marks = field(init=False)
     _splitter: SentenceSplitter = field(init=False)
-    _extras: dict[str, Any] = field(init=False, default_factory=dict)
+    _notes: Notes = field(init=False, default_factory=Notes)
     _lines: Channel[_Line] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -183,6 +187,9 @@ class Turn:
                     await self._arrive(piece, arrived)
         except GreenroomError as failure:
             self.failure = failure
+        else:
+            if not self._stopped:
+                self.on_generated("".join(self._generated))
         finally:
             arrived.close()
 
@@ -190,6 +197,7 @@ class Turn:
         if not piece.text:
             return
         if not piece.thought:
+            self._generated.append(piece.text)
             with suppress(Closed):  # a filter has had enough: nobody reads on
                 await arrived.send(TextChunk(piece.text))
         elif self.settings.show_thoughts:
@@ -200,11 +208,11 @@ class Turn:
     async def _show(self, arrived: Channel[TextChunk]) -> None:
         filters = [item for item in self.parts.text_filters if item.effect is not Effect.ANNOTATE]
         stages: list[Callable[[AsyncIterator[TextChunk]], AsyncIterator[TextChunk]]] = []
-        by_sentence = False
+        whole = False
         for item in filters:
-            if item.unit is Unit.SENTENCE and not by_sentence:
-                stages.append(_by_sentence)
-                by_sentence = True
+            if item.unit is Unit.SENTENCE and not whole:
+                stages.append(by_sentence)
+                whole = True
             stages.append(item.apply)
         try:
             with guarded("a text filter"):
@@ -224,7 +232,7 @@ class Turn:
             self._lines.close()
 
     def _shown(self, chunk: TextChunk) -> None:
-        self._extras.update(chunk.extras)
+        self._notes.add(chunk)
         if not chunk.text or self._stopped:
             return
         self._marks.first_text = self._marks.first_text or monotonic()
@@ -239,7 +247,7 @@ class Turn:
         spoken = SpokenSentence(sentence.text, sentence.speech)
         self.playback.sentences.append(spoken)
         self.playback.shown = self.playback.shown[len(sentence.text) :]
-        extras, self._extras = self._extras, {}
+        extras = self._notes.take(sentence.text)
         self._lines.send_nowait(_Line(len(self.playback.sentences) - 1, sentence, spoken, extras))
 
     # voice
@@ -250,7 +258,7 @@ class Turn:
         try:
             async for line in self._lines:
                 if annotators:
-                    line.notes = group.create_task(_annotations(annotators, line.sentence.text))
+                    line.notes = group.create_task(annotated(annotators, line.sentence.text))
                 if voice is not None and line.sentence.speech:
                     await ahead.acquire()
                     line.synthesis = Synthesis(line.spoken)
@@ -363,31 +371,6 @@ async def _merged(arrived: Channel[TextChunk]) -> AsyncGenerator[TextChunk, None
     """All deltas that wait leave as one: under load text is merged before it is queued."""
     while chunks := await arrived.take():
         yield chunks[0] if len(chunks) == 1 else TextChunk("".join(chunk.text for chunk in chunks))
-
-
-async def _by_sentence(text: AsyncIterator[TextChunk]) -> AsyncGenerator[TextChunk, None]:
-    """Whole sentences for filters that judge them; extras go with the sentence in which they came."""
-    splitter = SentenceSplitter(first_clause=False)
-    extras: dict[str, Any] = {}
-    async for chunk in text:
-        extras.update(chunk.extras)
-        for sentence in splitter.feed(chunk.text):
-            yield TextChunk(sentence.text, extras)
-            extras = {}
-    for sentence in splitter.finish():
-        yield TextChunk(sentence.text, extras)
-        extras = {}
-
-
-async def _annotations(annotators: Sequence[TextFilter[Any]], text: str) -> dict[str, Any]:
-    """What the annotators say of one sentence; their text is not used."""
-    notes: dict[str, Any] = {}
-    for annotator in annotators:
-        with guarded("a text filter"):
-            async with stacked(one(TextChunk(text, dict(notes))), [annotator.apply]) as stream:
-                async for chunk in stream:
-                    notes.update(chunk.extras)
-    return notes
 
 
 def _first_of(failed: BaseExceptionGroup[BaseException]) -> BaseException:

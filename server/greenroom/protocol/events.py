@@ -5,7 +5,7 @@ numbered, ``request_id, n`` of a private one by the door. Members that are ``Non
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from greenroom.values import ChunkType
@@ -242,6 +242,10 @@ class InstallProgress(Event):
     binding_name: str
     binding_folder: str
     """the same, as lollms has it"""
+    model_name: str | None = None
+    """of a model: the name by which it is installed"""
+    model_url: str | None = None
+    """where the model comes from: an address, or a repository of the hub"""
     phase: str
     """preparing, resolving, downloading, building, installing, checking, done"""
     message: str
@@ -269,6 +273,19 @@ def _field_names(event: type[Event]) -> tuple[str, ...]:
 
 
 _FIELD_NAMES: Mapping[type[Event], tuple[str, ...]] = {event: _field_names(event) for event in all_events().values()}
+
+
+PERFORMERS_ONLY = frozenset({"original_content"})
+"""Of what filters add to a sentence: text that a moderation holds back is not for those who only look on."""
+
+
+def for_viewers(event: Event) -> Event:
+    """The event as viewers hear it; the same object if there is nothing to hold back."""
+    if isinstance(event, Sentence) and not PERFORMERS_ONLY.isdisjoint(event.extras):
+        return replace(
+            event, extras={name: value for name, value in event.extras.items() if name not in PERFORMERS_ONLY}
+        )
+    return event
 
 
 def payload(event: Event) -> dict[str, Any]:

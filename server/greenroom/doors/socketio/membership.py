@@ -9,6 +9,7 @@ from greenroom.doors.socketio.client import Client
 from greenroom.protocol import PROTOCOL_VERSION
 from greenroom.protocol.events import SessionJoined
 from greenroom.session.handle import SessionHandle
+from greenroom.values import Access
 
 SERVER: Mapping[str, Any] = {"name": "greenroom", "version": __version__, "protocol": PROTOCOL_VERSION}
 
@@ -53,7 +54,7 @@ def join(client: Client, arrival: Arrival, *, plays: bool) -> SessionJoined:
         state=arrival.state,
     )
     client.tell(joined)
-    client.outbox.follow(handle.name, handle.log, arrival.cursor)
+    client.outbox.follow(handle.name, handle.log, arrival.cursor, only_views=client.access < Access.PERFORMER)
     return joined
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from greenroom.doors.socketio.metrics import DoorCounts
 from greenroom.doors.socketio.transport import NOOP, Packet
 from greenroom.doors.socketio.wire import Encoded, encode_body, event_packet
-from greenroom.protocol.events import AudioDropped, Event, payload
+from greenroom.protocol.events import AudioDropped, Event, for_viewers, payload
 from greenroom.session.replay import Entry, ReplayLog
 
 WIRE_KEY: Final = "socketio"
@@ -69,6 +69,7 @@ class Outbox:
         self._log: ReplayLog | None = None
         self._session = ""
         self._cursor = 0
+        self._only_views = False
         self._unsubscribe: Callable[[], None] = lambda: None
         self._getter: asyncio.Future[Packet | None] | None = None
         self._batch = 0
@@ -96,12 +97,15 @@ class Outbox:
         self._private_bytes += encoded.size
         self.wake()
 
-    def follow(self, session: str, log: ReplayLog, cursor: int) -> None:
-        """Send the session's events after ``cursor``, behind everything that waits now."""
+    def follow(self, session: str, log: ReplayLog, cursor: int, *, only_views: bool = False) -> None:
+        """Send the session's events after ``cursor``, behind everything that waits now.
+
+        :param only_views: without what is held back from viewers.
+        """
         self.unfollow()
         for waiting in self._private:
             waiting.after = 0
-        self._session, self._log, self._cursor = session, log, cursor
+        self._session, self._log, self._cursor, self._only_views = session, log, cursor, only_views
         self._unsubscribe = log.subscribe(self.wake)
         self.wake()
 
@@ -256,6 +260,10 @@ class Outbox:
         return self._encoded(found)
 
     def _encoded(self, entry: Entry) -> Encoded:
+        if self._only_views and entry.event is not None:
+            shown = for_viewers(entry.event)
+            if shown is not entry.event:
+                return encode_session_event(shown, self._session, entry.seq)
         known: Encoded | None = entry.wire.get(WIRE_KEY)
         if known is None:
             if entry.event is None:
