@@ -13,11 +13,11 @@ from pydantic import Field
 
 from greenroom.bindings.chat_format import AnswerReader, chat_messages, tool_schemas
 from greenroom.bindings.roles import OWNER_ONLY, Options, TextToText
+from greenroom.bindings.server_events import EventDecoder
 from greenroom.errors import BadRequest, BindingFailed
 from greenroom.values import Prompt, Role, TextDelta, ToolCall
 
 from .connection import ConnectionOptions, OpenAIEngine, OpenAIOperation, pieces_of, read_whole
-from .events import EventDecoder
 
 if TYPE_CHECKING:
     import httpx2
@@ -98,7 +98,7 @@ class ChatCompletion(OpenAIOperation, TextToText[OpenAIEngine]):
         if raw:
             body["prompt"] = prompt.raw
         else:
-            body["messages"] = chat_messages(prompt)
+            body["messages"] = chat_messages(prompt, sees=True)
             if not body["messages"]:
                 raise BadRequest("there is nothing to answer: the prompt is empty")
         if prompt.tools and not raw:

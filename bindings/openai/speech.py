@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from greenroom.bindings.roles import Options, TextToSpeech, Voice
+from greenroom.bindings.wav import SoundFramer
 from greenroom.errors import BindingFailed
 from greenroom.values import Audio, SpeechText, WordTime
 
 from .connection import ConnectionOptions, OpenAIEngine, OpenAIOperation, pieces_of, read_whole
-from .wav import WavReader
 
 if TYPE_CHECKING:
     import httpx2
 
-_PIECE_S = 0.1
 _MAX_MESSAGE_BYTES = 1 << 20
 _VOICES = (
     "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
@@ -68,7 +67,7 @@ class Speech(OpenAIOperation, TextToSpeech[OpenAIEngine]):
             body["instructions"] = options.instructions
         async with self.engine.request("/audio/speech", body, retries=options.max_retries) as response:
             await self._refuse_other_formats(response)
-            framer = _Framer(options.response_format == "wav", options.pcm_sample_rate)
+            framer = SoundFramer(options.response_format == "wav", options.pcm_sample_rate)
             async with aclosing(pieces_of(response)) as pieces:
                 async for data in pieces:
                     for sound in framer.feed(data):
@@ -96,50 +95,3 @@ class Speech(OpenAIOperation, TextToSpeech[OpenAIEngine]):
                 f"{self.engine.failures.host} sent {kind} although {self.options.response_format} was asked for; "
                 "try the other response_format"
             )
-
-
-class _Framer:
-    """Bytes, cut anywhere -> whole frames: the first at once, then pieces of 100 ms. Sees a WAV where PCM was asked."""
-
-    def __init__(self, is_wav: bool, sample_rate: int) -> None:
-        self._wav = WavReader() if is_wav else None
-        self._format = Audio(b"", sample_rate)
-        self._pending = b""
-        self._began = is_wav
-        self.sounded = False
-
-    def feed(self, data: bytes) -> list[Audio]:
-        if not self._began:
-            self._pending += data
-            if len(self._pending) < 4:
-                return []
-            self._began = True
-            data, self._pending = self._pending, b""
-            if data.startswith(b"RIFF"):
-                self._wav = WavReader()
-        if self._wav is not None:
-            data = self._wav.feed(data)
-            if self._wav.sample_rate:
-                self._format = Audio(b"", self._wav.sample_rate, self._wav.sample_width, self._wav.channels)
-        self._pending += data
-        return self._cut()
-
-    def end(self) -> list[Audio]:
-        """The rest. Half a frame at the very end is dropped."""
-        return self._cut(everything=True)
-
-    def _cut(self, everything: bool = False) -> list[Audio]:
-        frame = self._format.frame_bytes
-        piece = max(1, round(self._format.sample_rate * _PIECE_S)) * frame
-        made: list[Audio] = []
-        while True:
-            whole = len(self._pending) - len(self._pending) % frame
-            if whole == 0 or (whole < piece and self.sounded and not everything):
-                return made
-            size = min(whole, piece)
-            made.append(self._audio(self._pending[:size]))
-            self._pending = self._pending[size:]
-            self.sounded = True
-
-    def _audio(self, pcm: bytes) -> Audio:
-        return Audio(pcm, self._format.sample_rate, self._format.sample_width, self._format.channels)

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from greenroom.bindings.chat_format import error_message
 from greenroom.bindings.roles import Options, SpeechToText
+from greenroom.bindings.server_events import EventDecoder
+from greenroom.bindings.wav import wav_of
 from greenroom.errors import BadRequest, BindingFailed
 from greenroom.values import Audio, Transcript
 
 from .connection import ConnectionOptions, OpenAIEngine, OpenAIOperation, pieces_of, read_whole
-from .events import EventDecoder
-from .wav import wav_of
 
 if TYPE_CHECKING:
     import httpx2

@@ -88,6 +88,14 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
+class Viseme:
+    """The shape that the mouth takes from a moment on: 0 is silence, 1 to 21 as in Microsoft's set for speech."""
+
+    id: int
+    start_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class WordTime:
     """When a word of the spoken text sounds, counted from the start of the same ``speak`` call."""
 
@@ -96,6 +104,8 @@ class WordTime:
     end_ms: float
     offset: int = -1
     """index of the word's first character in the text given to ``speak``; -1 if unknown"""
+    visemes: tuple[Viseme, ...] = ()
+    """from this word's start to the next one's, where the voice tells them; times count as the word's do"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,16 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that a message shows: its bytes with their media type (``image/png``), or where it lies on the web."""
+
+    media_type: str = ""
+    data: bytes = field(default=b"", repr=False)
+    url: str = ""
+    """http or https; fetched by the backend, never by this server"""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a chat: ``role`` is ``system``, ``user``, ``assistant`` or ``tool``."""
 
@@ -159,6 +179,7 @@ class Message:
     name: str = ""
     tool_call_id: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

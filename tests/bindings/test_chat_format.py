@@ -1,9 +1,16 @@
 import pytest
 
-from greenroom.bindings.chat_format import AnswerReader, chat_messages, error_message
+from greenroom.bindings.chat_format import (
+    AnswerReader,
+    chat_messages,
+    error_message,
+    image_url,
+    read_image_url,
+    refuse_images,
+)
 from greenroom.bindings.embedding_format import read_vectors
-from greenroom.errors import BindingFailed
-from greenroom.values import Message, Prompt, TextDelta, ToolCall
+from greenroom.errors import BadRequest, BindingFailed
+from greenroom.values import Image, Message, Prompt, TextDelta, ToolCall
 
 
 def delta(**fields: object) -> dict[str, object]:
@@ -22,6 +29,57 @@ def test_the_system_text_comes_first() -> None:
         {"role": "assistant", "content": "Hello", "name": "Ada"},
     ]
     assert chat_messages(Prompt("unused", raw="Once")) == [{"role": "user", "content": "Once"}]
+
+
+PIXEL = Image("image/png", b"\x89PNG")
+DATA_URL = "data:image/png;base64,iVBORw=="
+
+
+def test_images_stand_beside_the_text() -> None:
+    prompt = Prompt(messages=(Message("user", "Look", images=(PIXEL, Image(url="https://a.example/b.png"))),))
+    assert chat_messages(prompt, sees=True) == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Look"},
+                {"type": "image_url", "image_url": {"url": DATA_URL}},
+                {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}},
+            ],
+        }
+    ]
+    alone = Prompt(messages=(Message("user", "", images=(PIXEL,)),))
+    assert [part["type"] for part in chat_messages(alone, sees=True)[0]["content"]] == ["image_url"]
+
+
+def test_a_model_that_cannot_see_refuses_the_image_it_is_asked_about_and_no_earlier_one() -> None:
+    shown = Message("user", "Look", images=(PIXEL,))
+    with pytest.raises(BadRequest, match="cannot see images"):
+        chat_messages(Prompt(messages=(shown, Message("assistant", "Hm"))))
+    later = Prompt(messages=(shown, Message("assistant", "Nice."), Message("user", "Thanks")))
+    assert [message["content"] for message in chat_messages(later)] == ["Look", "Nice.", "Thanks"]
+    refuse_images(Prompt())
+
+
+def test_the_address_of_an_image() -> None:
+    assert read_image_url(DATA_URL) == PIXEL and image_url(PIXEL) == DATA_URL
+    assert read_image_url("DATA:image/JPEG;base64,AAAA") == Image("image/jpeg", bytes(3))
+    assert read_image_url("HTTPS://a.example/b") == Image(url="HTTPS://a.example/b")
+    assert "PNG" not in repr(PIXEL)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("file:///etc/passwd", "wanted as a data URL"),
+        ("/etc/passwd", "wanted as a data URL"),
+        ("data:image/svg+xml;base64,AAAA", r"image/svg\+xml is not understood; known: image/png"),
+        ("data:image/png;base64,???", "no base64"),
+        ("data:image/png;base64,", "is empty"),
+    ],
+)
+def test_what_is_no_image(url: str, sentence: str) -> None:
+    with pytest.raises(BadRequest, match=sentence):
+        read_image_url(url)
 
 
 def test_content_in_parts() -> None:

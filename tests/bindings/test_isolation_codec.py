@@ -1,5 +1,6 @@
 """Whatever crosses arrives as it was."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ from hypothesis import strategies as st
 
 from greenroom import errors
 from greenroom.bindings.isolation import codec
-from greenroom.bindings.isolation.handshake import Address
+from greenroom.bindings.isolation.address import Address
 from greenroom.errors import BadRequest, BindingFailed, GreenroomError
+from greenroom.rpc.failures import ApiError, structure_of
 from greenroom.values import (
     Audio,
+    Image,
     Message,
     Persona,
     Prompt,
@@ -23,6 +26,7 @@ from greenroom.values import (
     ToolCall,
     ToolSpec,
     Transcript,
+    Viseme,
     WordTime,
 )
 
@@ -40,14 +44,30 @@ small = st.one_of(
     calls,
     st.builds(TextChunk, texts, extras),
     st.builds(SpeechText, texts, texts, texts),
-    st.builds(WordTime, texts, numbers, numbers, st.integers()),
+    st.builds(
+        WordTime,
+        texts,
+        numbers,
+        numbers,
+        st.integers(),
+        st.lists(st.builds(Viseme, st.integers(), numbers), max_size=2).map(tuple),
+    ),
     st.builds(Transcript, texts, st.booleans()),
 )
 prompts = st.builds(
     Prompt,
     system=texts,
     messages=st.lists(
-        st.builds(Message, texts, texts, texts, texts, st.lists(calls, max_size=2).map(tuple)), max_size=3
+        st.builds(
+            Message,
+            texts,
+            texts,
+            texts,
+            texts,
+            st.lists(calls, max_size=2).map(tuple),
+            st.lists(st.builds(Image, texts, st.binary(max_size=9), texts), max_size=2).map(tuple),
+        ),
+        max_size=3,
     ).map(tuple),
     tools=st.lists(st.builds(ToolSpec, texts, texts, extras), max_size=2).map(tuple),
     raw=st.none() | texts,
@@ -61,13 +81,31 @@ ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 
 @given(st.lists(small, max_size=5))
 def test_small_items(items: list[codec.SmallItem]) -> None:
-    assert codec.decode_items(codec.encode_items(items)) == items
+    message = codec.items_message([codec.pack(item) for item in items])
+    assert codec.Unpacker().feed(message) == items
 
 
 @given(st.binary(max_size=64), st.integers(0, 2**32 - 1), st.integers(0, 255), st.integers(0, 255))
 def test_sound(pcm: bytes, rate: int, width: int, channels: int) -> None:
     audio = Audio(pcm, rate, width, channels)
-    assert codec.decode_audio(memoryview(codec.audio_head(audio) + audio.pcm)) == audio
+    assert codec.Unpacker().feed(codec.audio_message(audio)) == [audio]
+
+
+@given(st.lists(small | st.builds(Audio, st.binary(max_size=64), st.just(8000)), max_size=6), st.integers(1, 30))
+def test_messages_that_were_split_or_joined_on_their_way(items: list[codec.Item], size: int) -> None:
+    stream = b"".join(
+        codec.audio_message(item) if isinstance(item, Audio) else codec.items_message([codec.pack(item)])
+        for item in items
+    )
+    unpacker = codec.Unpacker()
+    pieces = [unpacker.feed(stream[at : at + size]) for at in range(0, len(stream), size)]
+    assert [item for piece in pieces for item in piece] == items
+
+
+@pytest.mark.parametrize("data", [b"\x00\x00\x00\x01\x09x", b"\x00\x00\x00\x01\x01x", b"\x00\x00\x00\x01\x02x"])
+def test_what_is_no_message(data: bytes) -> None:
+    with pytest.raises(BindingFailed, match="sent what cannot be read"):
+        codec.Unpacker().feed(data)
 
 
 @given(prompts)
@@ -84,13 +122,18 @@ def test_arrays(rows: int, columns: int, random: Any) -> None:
     assert back.dtype == np.float32 and back.shape == array.shape and (back == array).all()
 
 
+def crossed(error: GreenroomError) -> GreenroomError:
+    """As the calls of :mod:`greenroom.rpc` carry it."""
+    return ApiError("", error=json.loads(json.dumps(structure_of(error), default=str))).restore()
+
+
 @given(st.sampled_from(ERRORS), texts, st.none() | texts.filter(bool), st.booleans(), st.none() | extras.filter(bool))
 def test_errors(
     kind: type[GreenroomError], message: str, name: str | None, retryable: bool, details: dict[str, Any] | None
 ) -> None:
     error = kind(message, kind=name, details=details)
     error.retryable = retryable
-    back = codec.decode_error(codec.encode_error(error))
+    back = crossed(error)
     assert type(back) is kind
     assert (back.message, back.kind, back.retryable, back.details) == (error.message, error.kind, retryable, details)
 
@@ -99,12 +142,12 @@ def test_a_bindings_own_error_class_arrives_as_the_one_that_it_derives_from() ->
     class OutOfPaper(BindingFailed):
         pass
 
-    back = codec.decode_error(codec.encode_error(OutOfPaper("no paper", retryable=True, details={"tray": object})))
+    back = crossed(OutOfPaper("no paper", retryable=True, details={"tray": object}))
     assert type(back) is BindingFailed and back.retryable and back.details is not None
 
 
 def test_half_a_surrogate_pair_survives() -> None:
-    assert codec.decode_items(codec.encode_items([TextDelta("a\ud83d")])) == [TextDelta("a\ud83d")]
+    assert codec.Unpacker().feed(codec.items_message([codec.pack(TextDelta("a\ud83d"))])) == [TextDelta("a\ud83d")]
 
 
 def test_what_no_stream_carries_is_refused() -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from fakes.isolation_rig import Rig, answer, asked, gone, isolated, stream
-from greenroom.bindings.isolation import children
+from greenroom.bindings.isolation import children, process
 from greenroom.errors import BindingFailed, GreenroomError
+from greenroom.log import bind_job, bind_session, bound_ids
 from greenroom.values import Role, SpeechText
 
 TESTS = Path(__file__).parents[1]
@@ -96,6 +97,60 @@ async def test_what_a_child_prints_is_logged_with_its_bindings_name(
     assert all(vars(record)["binding"] == "apart" for record in caplog.records if "plain line" in record.getMessage())
 
 
+async def test_log_records_of_a_child_carry_the_session_and_the_job_that_asked(
+    rig: Rig, caplog: pytest.LogCaptureFixture, propagating: None
+) -> None:
+    text = await rig.text()
+    told: list[dict[str, str]] = []
+    ended = asyncio.Event()
+
+    def note(record: logging.LogRecord) -> bool:
+        if "apart failed" in record.getMessage():
+            told.append(bound_ids())
+            if len(told) == 2:
+                ended_soon()
+        return True
+
+    def ended_soon() -> None:  # records are read in a thread
+        loop.call_soon_threadsafe(ended.set)
+
+    async def crash(session: str, job: str) -> None:
+        with bind_session(session), bind_job(job), pytest.raises(BindingFailed):
+            await answer(text, "crash")
+
+    loop = asyncio.get_running_loop()
+    caplog.handler.addFilter(note)
+    await asyncio.gather(crash("den", "1"), crash("hall", "2"))
+    await ended.wait()
+    assert sorted(one["session"] + one["job"] for one in told) == ["den1", "hall2"]
+
+
+async def test_a_crashed_child_whose_operations_are_open_comes_back_without_being_called(rig: Rig) -> None:
+    loaded = await rig.load(Role.T2T)
+    await rig.heard("opened")
+    first = rig.child().pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await rig.heard("opened", times=2)
+    second = rig.child().pid
+    assert second not in (None, first)
+    assert await answer(loaded.operation, "pid") == str(second)
+
+
+async def test_a_crashed_child_that_nobody_holds_stays_down(rig: Rig) -> None:
+    loaded = await rig.load(Role.T2T)
+    child = rig.child()
+    await loaded.release()
+    await rig.heard("closed")
+    assert child.pid is not None and not child.opened
+    process = child._process
+    assert process is not None
+    os.kill(child.pid, signal.SIGKILL)
+    await process.ended
+    assert await answer(await rig.text(), "say on") == "on "
+    assert child.generation == 2
+
+
 @pytest.fixture
 def propagating() -> None:
     """caplog listens at the root."""
@@ -148,7 +203,7 @@ async def test_no_child_outlives_a_parent_that_is_killed() -> None:
 async def test_a_child_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "start.py"
     broken.write_text("import sys; sys.exit('no such library')")
-    monkeypatch.setattr(children, "START_SCRIPT", broken)
+    monkeypatch.setattr(process, "START_SCRIPT", broken)
     async with isolated() as rig:
         with pytest.raises(BindingFailed, match="exit code 1; its last words: no such library"):
             await rig.text()

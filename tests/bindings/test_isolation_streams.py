@@ -105,6 +105,15 @@ async def test_errors_keep_what_they_are(rig: Rig) -> None:
     assert await answer(text, "say on") == "on "
 
 
+async def test_half_a_surrogate_pair_crosses_both_ways(rig: Rig) -> None:
+    """Clients send such text; JSON has a form for it, UTF-8 has none."""
+    text = await rig.text()
+    assert await answer(text, "say a\ud83d") == "a\ud83d "
+    assert await text.detokenize(await text.tokenize("\udc00b")) == "\udc00b"
+    with pytest.raises(BindingFailed, match="\ud83d"):
+        await answer(text, "fail \ud83d")
+
+
 async def test_options_are_checked_here_and_there(rig: Rig) -> None:
     with pytest.raises(BadRequest, match="option nonsense"):
         await rig.text(nonsense=1)

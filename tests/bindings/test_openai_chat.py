@@ -9,7 +9,7 @@ from fakes.binding_rig import open_operation
 from fakes.openai_script import Answer, scripted_answer
 from fakes.openai_server import FakeOpenAI
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Message, Prompt, Role, Sampling, TextDelta, ToolCall, ToolSpec
+from greenroom.values import Image, Message, Prompt, Role, Sampling, TextDelta, ToolCall, ToolSpec
 
 HELLO = Prompt(system="You are Ada.", messages=(Message("user", "Hello!"),))
 
@@ -131,6 +131,38 @@ async def test_a_tool_result_goes_back(fake: FakeOpenAI) -> None:
         },
         {"role": "tool", "content": "31 degrees", "tool_call_id": "call_0"},
     ]
+
+
+async def test_images_go_with_the_message(fake: FakeOpenAI) -> None:
+    images = (Image("image/png", b"\x89PNG"), Image(url="https://a.example/b.png"))
+    await ask(fake, Prompt("See.", (Message("user", "What is this?", images=images),)))
+    assert fake.exchanges[0].body["messages"][1]["content"] == [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+        {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}},
+    ]
+
+
+async def test_thoughts_come_before_a_tool_call_and_are_no_text(fake: FakeOpenAI) -> None:
+    prompt = Prompt(messages=(Message("user", 'think first, then call weather {"place": "Rome"}'),), tools=(TOOL,))
+    items = await ask(fake, prompt, Role.MCP)
+    assert text_of(items) == "" and items[-1] == ToolCall("call_0", "weather", {"place": "Rome"})
+
+
+@pytest.mark.parametrize(
+    ("role", "options"),
+    [
+        (Role.STT, {"model": "whisper-1"}),
+        (Role.T2T, {"model": "gpt-4"}),
+        (Role.T2T, {"base_url": "http://localhost:11434/v1", "temperature": 0.25, "presence_penalty": 1}),
+        (Role.MCP, {"model": "gpt-4", "temperature": 0.25, "presence_penalty": 0.2, "frequency_penalty": 0.2}),
+        (Role.TTS, {"voice": "alloy"}),
+        (Role.EMBEDDING, {"model": "text-embedding-3-small", "dimensions": 1536}),
+    ],
+)
+async def test_jaisons_examples_load(role: Role, options: dict[str, Any]) -> None:
+    async with open_operation("openai", role, options):
+        pass
 
 
 async def test_a_raw_prompt_is_continued(fake: FakeOpenAI) -> None:

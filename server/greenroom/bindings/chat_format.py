@@ -2,34 +2,57 @@
 answer's chunks back in as our values.
 
     Prompt                  -> messages, tools
+    address of an image     -> Image
     chunk, chunk, ... , end -> TextDelta, ... , ToolCall, ...
 """
 
+import base64
+import binascii
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from greenroom.errors import BindingFailed
-from greenroom.values import Message, Prompt, TextDelta, ToolCall
+from greenroom.errors import BadRequest, BindingFailed
+from greenroom.values import Image, Message, Prompt, TextDelta, ToolCall
 
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+"""what every service that sees takes"""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,", re.IGNORECASE)
 _THOUGHT_KEYS = ("reasoning_content", "reasoning")
 
 
-def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """The system text first, so that prefix caches hit; a raw prompt stands as one user message."""
+def chat_messages(prompt: Prompt, *, sees: bool = False) -> list[dict[str, Any]]:
+    """The system text first, so that prefix caches hit; a raw prompt stands as one user message.
+
+    ``sees``: the backend takes images, as data or by address. Without, those of earlier messages are left out, so that
+    a conversation may go on with another model. :raises BadRequest: if the question itself shows one.
+    """
     if prompt.raw is not None:
         return [{"role": "user", "content": prompt.raw}]
-    messages = [_message(message) for message in prompt.messages]
+    if not sees:
+        refuse_images(prompt)
+    messages = [_message(message, sees) for message in prompt.messages]
     if prompt.system:
         messages.insert(0, {"role": "system", "content": prompt.system})
     return messages
 
 
-def _message(message: Message) -> dict[str, Any]:
+def refuse_images(prompt: Prompt) -> None:
+    """For a model that cannot see. :raises BadRequest: if the last thing that a user said shows an image."""
+    asked = next((message for message in reversed(prompt.messages) if message.role == "user"), None)
+    if asked is not None and asked.images:
+        raise BadRequest("this model cannot see images: send text alone, or choose a model with vision")
+
+
+def _message(message: Message, sees: bool) -> dict[str, Any]:
     made: dict[str, Any] = {"role": message.role, "content": message.content}
+    if sees and message.images:
+        text = [{"type": "text", "text": message.content}] if message.content else []
+        shown = [{"type": "image_url", "image_url": {"url": image_url(image)}} for image in message.images]
+        made["content"] = [*text, *shown]
     if message.role == "tool":
         made["tool_call_id"] = message.tool_call_id
     elif _NAME.fullmatch(message.name):
@@ -44,6 +67,32 @@ def _message(message: Message) -> dict[str, Any]:
             for call in message.tool_calls
         ]
     return made
+
+
+def image_url(image: Image) -> str:
+    """Its address; one that holds the image itself (``data:image/png;base64,...``) where there are bytes."""
+    if not image.data:
+        return image.url
+    return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
+
+
+def read_image_url(url: str) -> Image:
+    """What a client names as an image: an http address, or a data URL. :raises BadRequest: for anything else."""
+    head = _DATA_URL.match(url)
+    if head is not None:
+        media_type = head[1].lower()
+        if media_type not in IMAGE_TYPES:
+            raise BadRequest(f"an image of the type {media_type} is not understood; known: {', '.join(IMAGE_TYPES)}")
+        try:
+            data = base64.b64decode(url[head.end() :], validate=True)
+        except binascii.Error:
+            raise BadRequest("the image's data URL holds no base64") from None
+        if not data:
+            raise BadRequest("the image's data URL is empty")
+        return Image(media_type, data)
+    if url[:8].lower().startswith(("http://", "https://")):
+        return Image(url=url)
+    raise BadRequest("an image is wanted as a data URL (data:image/png;base64,...) or by its http address")
 
 
 def tool_schemas(prompt: Prompt) -> list[dict[str, Any]]:

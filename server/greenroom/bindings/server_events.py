@@ -1,4 +1,4 @@
-"""Server-sent events, decoded by hand: a fifth of what the SDK's own stream costs.
+"""Server-sent events, decoded by hand: a fifth of what the stream of an SDK costs.
 
 bytes, cut anywhere -> the data of whole events, in order
 """

@@ -1,24 +1,16 @@
-"""Decoders of the openai binding under every way of cutting what they read."""
+"""Decoders of streams under every way of cutting what they read."""
 
-import importlib
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.binding_rig import BINDINGS
 from fakes.openai_script import speech_pcm, wav_header
-from greenroom.bindings.discovery import BindingShelf
+from greenroom.bindings import server_events
+from greenroom.bindings.wav import SoundFramer, WavReader
 from greenroom.errors import BindingFailed
-from greenroom.values import Role
-
-PACKAGE = BindingShelf((BINDINGS,)).get("openai").operation(Role.T2T).__module__.rpartition(".")[0]
-events: Any = importlib.import_module(f"{PACKAGE}.events")
-wav: Any = importlib.import_module(f"{PACKAGE}.wav")
-speech: Any = importlib.import_module(f"{PACKAGE}.speech")
 
 STREAM = (
     b": hello\n\nevent: x\ndata: one\n\ndata:two\r\n\r\nid: 3\rdata: three\rdata: more\r\r\n"
@@ -35,19 +27,19 @@ def cut(data: bytes, at: list[int]) -> Iterator[bytes]:
 
 @given(cuts)
 def test_events_are_the_same_however_they_are_cut(at: list[int]) -> None:
-    decoder = events.EventDecoder()
+    decoder = server_events.EventDecoder()
     found = [event for piece in cut(STREAM, at) for event in decoder.feed(piece)]
     assert found + decoder.end() == EVENTS
 
 
 def test_an_event_without_its_last_line_end() -> None:
-    decoder = events.EventDecoder()
+    decoder = server_events.EventDecoder()
     assert decoder.feed(b"data: [DONE]") == [] and decoder.end() == [b"[DONE]"]
 
 
 def test_an_event_without_end_is_refused() -> None:
-    decoder = events.EventDecoder()
-    decoder.feed(b"data: " + b"x" * events.MAX_EVENT_BYTES)
+    decoder = server_events.EventDecoder()
+    decoder.feed(b"data: " + b"x" * server_events.MAX_EVENT_BYTES)
     with pytest.raises(BindingFailed, match="too large"):
         decoder.feed(b"x")
 
@@ -57,7 +49,7 @@ PCM = speech_pcm("Cut me.")
 
 @given(cuts)
 def test_speech_is_the_same_however_it_is_cut(at: list[int]) -> None:
-    framer = speech._Framer(False, 24_000)
+    framer = SoundFramer(False, 24_000)
     sounds = [sound for piece in cut(PCM, at) for sound in framer.feed(piece)] + framer.end()
     assert b"".join(sound.pcm for sound in sounds) == PCM
     assert all(len(sound.pcm) % 2 == 0 for sound in sounds)
@@ -67,7 +59,7 @@ def test_speech_is_the_same_however_it_is_cut(at: list[int]) -> None:
 def test_a_wav_is_the_same_however_it_is_cut(at: list[int], says_its_length: bool) -> None:
     header = wav_header(len(PCM)) if says_its_length else wav_header()
     file = header + PCM + (b"LIST\4\0\0\0more" if says_its_length else b"")
-    framer = speech._Framer(True, 8_000)
+    framer = SoundFramer(True, 8_000)
     sounds = [sound for piece in cut(file, at) for sound in framer.feed(piece)] + framer.end()
     assert b"".join(sound.pcm for sound in sounds) == PCM
     assert {sound.sample_rate for sound in sounds} == {24_000}
@@ -85,4 +77,4 @@ def test_a_wav_is_the_same_however_it_is_cut(at: list[int], says_its_length: boo
 )
 def test_headers_that_cannot_be_read(header: bytes, sentence: str) -> None:
     with pytest.raises(BindingFailed, match=sentence):
-        wav.WavReader().feed(header)
+        WavReader().feed(header)

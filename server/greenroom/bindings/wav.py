@@ -1,6 +1,7 @@
-"""WAV, read as it streams in and written whole.
+"""WAV and bare PCM, read as they stream in; WAV written whole.
 
-bytes, cut anywhere -> the format once it is known, and PCM
+bytes, cut anywhere -> WavReader   -> the format once it is known, and PCM
+                    -> SoundFramer -> Audio in whole frames, about 100 ms each
 """
 
 import io
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from greenroom.errors import BindingFailed
 from greenroom.values import Audio
 
+PIECE_S = 0.1
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _MAX_HEADER_BYTES = 1 << 20
 _UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)
@@ -75,6 +77,56 @@ class WavReader:
                 f"the voice sent a WAV of an unknown kind: format {kind}, {bits} bits, {channels} channels"
             )
         self.sample_rate, self.sample_width, self.channels = rate, bits // 8, channels
+
+
+class SoundFramer:
+    """Bytes, cut anywhere -> whole frames: the first at once, then pieces of 100 ms. Sees a WAV where PCM was asked.
+
+    ``sample_rate`` (Hz) is that of bare PCM, 16 bit and mono; a WAV says its own.
+    """
+
+    def __init__(self, is_wav: bool, sample_rate: int) -> None:
+        self._wav = WavReader() if is_wav else None
+        self._format = Audio(b"", sample_rate)
+        self._pending = b""
+        self._began = is_wav
+        self.sounded = False
+
+    def feed(self, data: bytes) -> list[Audio]:
+        if not self._began:
+            self._pending += data
+            if len(self._pending) < 4:
+                return []
+            self._began = True
+            data, self._pending = self._pending, b""
+            if data.startswith(b"RIFF"):
+                self._wav = WavReader()
+        if self._wav is not None:
+            data = self._wav.feed(data)
+            if self._wav.sample_rate:
+                self._format = Audio(b"", self._wav.sample_rate, self._wav.sample_width, self._wav.channels)
+        self._pending += data
+        return self._cut()
+
+    def end(self) -> list[Audio]:
+        """The rest. Half a frame at the very end is dropped."""
+        return self._cut(everything=True)
+
+    def _cut(self, everything: bool = False) -> list[Audio]:
+        frame = self._format.frame_bytes
+        piece = max(1, round(self._format.sample_rate * PIECE_S)) * frame
+        made: list[Audio] = []
+        while True:
+            whole = len(self._pending) - len(self._pending) % frame
+            if whole == 0 or (whole < piece and self.sounded and not everything):
+                return made
+            size = min(whole, piece)
+            made.append(self._audio(self._pending[:size]))
+            self._pending = self._pending[size:]
+            self.sounded = True
+
+    def _audio(self, pcm: bytes) -> Audio:
+        return Audio(pcm, self._format.sample_rate, self._format.sample_width, self._format.channels)
 
 
 def wav_of(audio: Audio) -> bytes:

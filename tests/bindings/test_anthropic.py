@@ -1,0 +1,343 @@
+import asyncio
+import base64
+import json
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.promises import check_turn
+from e2e.visitor import text_of as spoken
+from e2e.visitor import visitor
+from fakes.anthropic_server import SIGNATURE, THOUGHTS, TOKENS, FakeAnthropic
+from fakes.binding_rig import BINDINGS, Places, open_engines, open_operation
+from fakes.server_process import running_server
+from greenroom.bindings.discovery import BindingShelf
+from greenroom.errors import BadRequest, BindingFailed
+from greenroom.values import Image, Message, Prompt, Role, Sampling, TextDelta, ToolCall, ToolSpec
+
+ANSWER = "".join(TOKENS)
+KEY = "-".join(("sk", "ant", "secret", "of", "the", "test"))
+TOOL = ToolSpec("weather", "The weather of a place.", {"type": "object", "properties": {"place": {"type": "string"}}})
+CACHED = {"type": "ephemeral"}
+
+
+@pytest.fixture
+async def fake() -> AsyncGenerator[FakeAnthropic, None]:
+    async with FakeAnthropic() as server:
+        yield server
+
+
+def asks(text: str, **fields: Any) -> Prompt:
+    return Prompt("You are Ada.", (Message("user", text),), **fields)
+
+
+async def ask(
+    fake: FakeAnthropic, prompt: Prompt, role: Role = Role.T2T, options: dict[str, Any] | None = None
+) -> list[TextDelta | ToolCall]:
+    async with open_operation("anthropic", role, {"base_url": fake.base_url, **(options or {})}) as chat:
+        return await collect(chat, prompt)
+
+
+async def collect(chat: Any, prompt: Prompt) -> list[TextDelta | ToolCall]:
+    return [item async for item in chat.generate(prompt)]
+
+
+def text_of(items: list[TextDelta | ToolCall]) -> str:
+    return "".join(item.text for item in items if isinstance(item, TextDelta) and not item.thought)
+
+
+async def test_every_token_is_one_delta_and_the_request_is_plain(fake: FakeAnthropic) -> None:
+    assert await ask(fake, asks("Hello!")) == [TextDelta(token) for token in TOKENS]
+    (exchange,) = fake.exchanges
+    assert exchange.body == {
+        "model": "claude-haiku-4-5",
+        "stream": True,
+        "max_tokens": 1024,
+        "system": [{"type": "text", "text": "You are Ada.", "cache_control": CACHED}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello!", "cache_control": CACHED}]}],
+    }
+    assert exchange.headers["anthropic-version"] == "2026-10-21"
+
+
+async def test_messages_alternate_as_the_api_wants(fake: FakeAnthropic) -> None:
+    messages = (
+        Message("assistant", "Welcome."),
+        Message("user", "Hi."),
+        Message("system", "It rains."),
+        Message("user", "You there?"),
+        Message("assistant", " "),
+        Message("assistant", "Yes."),
+    )
+    await ask(fake, Prompt("You are Ada.", messages), options={"prompt_cache": False})
+    body = fake.exchanges[0].body
+    assert [block["text"] for block in body["system"]] == ["You are Ada.", "It rains."]
+    said = [(one["role"], [block["text"] for block in one["content"]]) for one in body["messages"]]
+    assert said == [
+        ("user", ["(The conversation begins.)"]),
+        ("assistant", ["Welcome."]),
+        ("user", ["Hi.", "You there?"]),
+        ("assistant", ["Yes."]),
+        ("user", ["(Go on.)"]),
+    ]
+    assert "cache_control" not in json.dumps(body)
+
+
+async def test_sampling_goes_under_the_version_that_takes_it(fake: FakeAnthropic) -> None:
+    sampling = Sampling(40, 1.4, None, 30, stop=("\nUser:", " "))
+    await ask(fake, asks("Hello!", sampling=sampling))
+    (exchange,) = fake.exchanges
+    wanted = {"temperature": 1.0, "top_k": 30, "max_tokens": 40, "stop_sequences": ["\nUser:"]}
+    assert exchange.body | wanted == exchange.body
+    assert exchange.headers["anthropic-version"] == "2023-06-01"
+
+
+async def test_a_refused_parameter_is_not_sent_again(fake: FakeAnthropic) -> None:
+    options = {"base_url": fake.base_url, "model": "fixed-1", "temperature": 0.5, "top_p": 0.9, "thinking_budget": None}
+    async with open_operation("anthropic", Role.T2T, options) as chat:
+        for _ in range(2):
+            assert text_of(await collect(chat, asks("Hello!"))) == ANSWER
+    tried = [[name for name in ("temperature", "top_p") if name in one.body] for one in fake.exchanges]
+    assert tried == [["temperature", "top_p"], ["top_p"], [], []]
+    assert fake.exchanges[-1].headers["anthropic-version"] == "2026-10-21"
+
+
+async def test_of_two_that_exclude_each_other_temperature_stays(fake: FakeAnthropic) -> None:
+    assert text_of(await ask(fake, asks("Hello!"), options={"temperature": 0.5, "top_p": 0.9})) == ANSWER
+    assert fake.exchanges[-1].body["temperature"] == 0.5 and "top_p" not in fake.exchanges[-1].body
+
+
+async def test_a_thinking_budget_that_is_refused_is_left_out(fake: FakeAnthropic) -> None:
+    options = {"model": "fixed-2", "thinking_budget": 2048}
+    assert text_of(await ask(fake, asks("Hello!"), options=options)) == ANSWER
+    assert fake.exchanges[0].body["thinking"] == {"type": "enabled", "budget_tokens": 2048}
+    assert fake.exchanges[0].body["max_tokens"] == 1024 + 2048 and "thinking" not in fake.exchanges[1].body
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": 1.1}, {"top_p": 0}, {"thinking_budget": 100}, {"base_url": "api.anthropic.com"}, {"modell": "x"}],
+)
+async def test_options_out_of_range_are_refused(fake: FakeAnthropic, options: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match=next(iter(options))):
+        await ask(fake, asks("Hello!"), options=options)
+
+
+async def test_an_empty_prompt_is_refused(fake: FakeAnthropic) -> None:
+    with pytest.raises(BadRequest, match="nothing to answer"):
+        await ask(fake, Prompt())
+
+
+async def test_thoughts_are_kept_apart_and_go_back_with_the_tools_result(fake: FakeAnthropic) -> None:
+    options = {"base_url": fake.base_url, "thinking": "adaptive", "effort": "low"}
+    async with open_operation("anthropic", Role.MCP, options) as chat:
+        items = await collect(chat, asks('call weather {"place": "Łódź"}', tools=(TOOL,)))
+        call = ToolCall("toolu_1", "weather", {"place": "Łódź"})
+        assert items == [*(TextDelta(thought, thought=True) for thought in THOUGHTS), call]
+        body = fake.exchanges[0].body
+        assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
+        assert body["output_config"] == {"effort": "low"} and body["tools"][0]["input_schema"]["properties"]
+        messages = (
+            Message("user", "Is it warm?"),
+            Message("assistant", "", tool_calls=(call,)),
+            Message("tool", "31 degrees", tool_call_id="toolu_1"),
+        )
+        assert text_of(await collect(chat, Prompt(messages=messages, tools=(TOOL,)))) == ANSWER
+    assistant, result = fake.exchanges[1].body["messages"][1:]
+    assert assistant["content"] == [
+        {"type": "thinking", "thinking": "".join(THOUGHTS), "signature": SIGNATURE},
+        {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"place": "Łódź"}},
+    ]
+    assert result["content"][0] == {
+        "type": "tool_result",
+        "tool_use_id": "toolu_1",
+        "content": "31 degrees",
+        "cache_control": CACHED,
+    }
+
+
+async def test_images_go_with_the_message(fake: FakeAnthropic) -> None:
+    images = (Image("image/png", b"\x89PNG pixel"), Image(url="https://example.com/a.jpg"))
+    await ask(fake, Prompt(messages=(Message("user", "What is this?", images=images),)))
+    first, second, text = fake.exchanges[0].body["messages"][0]["content"]
+    data = base64.b64encode(b"\x89PNG pixel").decode()
+    assert first == {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+    assert second == {"type": "image", "source": {"type": "url", "url": "https://example.com/a.jpg"}}
+    assert text["text"] == "What is this?"
+
+
+async def test_a_raw_prompt_stands_as_a_message(fake: FakeAnthropic) -> None:
+    assert text_of(await ask(fake, Prompt("unused", raw="Once upon a time"))) == ANSWER
+    assert fake.exchanges[0].body["messages"][0]["content"][0]["text"] == "Once upon a time"
+    assert "system" not in fake.exchanges[0].body
+
+
+async def test_the_next_call_needs_no_new_connection(fake: FakeAnthropic) -> None:
+    async with open_operation("anthropic", Role.T2T, {"base_url": fake.base_url}) as chat:
+        for _ in range(3):
+            assert text_of(await collect(chat, asks("Hello!"))) == ANSWER
+    assert fake.connection_count == 1
+
+
+async def test_leaving_early_closes_the_connection(fake: FakeAnthropic) -> None:
+    async with open_operation("anthropic", Role.T2T, {"base_url": fake.base_url}) as chat:
+        async with aclosing(chat.generate(asks("endless"))) as items:
+            assert await anext(items) == TextDelta("Hello")
+        await fake.exchanges[0].ended.wait()
+        assert fake.exchanges[0].lost
+
+
+@pytest.mark.parametrize("text", ["endless", "slow"])
+async def test_cancelling_closes_the_connection(fake: FakeAnthropic, text: str) -> None:
+    options = {"base_url": fake.base_url, "model": "fail:slow" if text == "slow" else "m"}
+    async with open_operation("anthropic", Role.T2T, options) as chat:
+        task = asyncio.create_task(collect(chat, asks(text)))
+        await fake.asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await fake.exchanges[0].ended.wait()
+        assert fake.exchanges[0].lost
+
+
+async def test_sessions_at_once_share_one_engine(fake: FakeAnthropic) -> None:
+    async with open_engines() as engines:
+        held = [await engines.load("anthropic", role, {"base_url": fake.base_url}) for role in (Role.T2T, Role.MCP)]
+        assert engines.open_count == 1
+        chats: list[Any] = [one.operation for one in held]
+        answers = await asyncio.gather(*(collect(chats[k % 2], asks(f"number {k}")) for k in range(10)))
+        assert [text_of(answer) for answer in answers] == [ANSWER] * 10
+        for one in held:
+            await one.release()
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence", "retryable", "heard"),
+    [
+        ("401", "wants an API key and none is configured for it: set ANTHROPIC_API_KEY", False, ""),
+        ("402", "cannot pay for this: Your credit balance", False, ""),
+        ("403", "does not allow this: Not for this workspace", False, ""),
+        ("404", "does not have the model 'fail:404'", False, ""),
+        ("413", "finds the request too large", False, ""),
+        ("429", "try again in 7 s: Too many requests", True, ""),
+        ("500", "failed with status 500: Internal server error", True, ""),
+        ("529", "is overloaded, try again later: Overloaded", True, ""),
+        ("redirect", "redirects elsewhere: set base_url", False, ""),
+        ("html", "web page, 'Log in': is base_url right", False, ""),
+        ("hangup", "closed the connection without an answer", True, ""),
+        ("slow", "has sent nothing for 0.2 s", True, ""),
+        ("empty", "answered with no text", True, ""),
+        ("length", "used up max_tokens before it said a word", False, ""),
+        ("first-overloaded", "is overloaded: Overloaded", True, ""),
+        ("cut", "was cut off", True, "Hello there."),
+        ("end", "was cut off", True, ANSWER),
+        ("stall", "has sent nothing for 0.2 s", True, "Hello there."),
+        ("overloaded", "is overloaded: Overloaded", True, "Hello there."),
+        ("garbage", "something that is no event", False, "Hello there."),
+        ("refusal", "declined to answer: bio", False, ANSWER),
+        ("context", "longer than the model takes: keep less history", False, ANSWER),
+        ("tool-json", "tool f with arguments that are no JSON object", True, ""),
+    ],
+)
+async def test_each_failure_has_its_sentence(
+    fake: FakeAnthropic, kind: str, sentence: str, retryable: bool, heard: str
+) -> None:
+    options = {"base_url": fake.base_url, "model": f"fail:{kind}", "max_retries": 0, "read_timeout_s": 0.2}
+    said: list[TextDelta | ToolCall] = []
+    async with open_operation("anthropic", Role.T2T, options) as chat:
+        with pytest.raises(BindingFailed, match=sentence) as caught:
+            await _note(chat, said)
+    assert caught.value.retryable is retryable
+    assert text_of(said) == heard
+    assert "secret" not in caught.value.message
+
+
+async def _note(chat: Any, said: list[TextDelta | ToolCall]) -> None:
+    async for item in chat.generate(asks("Hello!")):
+        said.append(item)
+
+
+@pytest.mark.parametrize("kind", ["flaky", "soon", "hangup", "first-overloaded"])
+async def test_what_passes_is_tried_again(fake: FakeAnthropic, kind: str) -> None:
+    assert text_of(await ask(fake, asks("Hello!"), options={"model": f"fail:{kind}"})) == ANSWER
+    assert len(fake.exchanges) == 2
+
+
+@pytest.mark.parametrize("kind", ["cut", "overloaded", "429"])
+async def test_what_has_begun_or_must_wait_long_is_not_tried_again(fake: FakeAnthropic, kind: str) -> None:
+    with pytest.raises(BindingFailed):
+        await ask(fake, asks("Hello!"), options={"model": f"fail:{kind}", "max_retries": 5})
+    assert len(fake.exchanges) == 1
+
+
+async def test_tools_may_be_left_unused(fake: FakeAnthropic) -> None:
+    assert await ask(fake, asks("Hello!"), Role.MCP, {"model": "fail:empty"}) == []
+
+
+async def test_the_key_goes_to_its_own_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "of-the-environment")
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "of-the-environment")
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "X-Gateway: gateway-secret\nAuthorization: Bearer gateway-secret")
+    async with FakeAnthropic() as ours, FakeAnthropic() as stranger:
+        places = Places(secrets={("ANTHROPIC_API_KEY", ours.base_url): KEY})
+        for fake in (ours, stranger):
+            async with open_operation("anthropic", Role.T2T, {"base_url": f"{fake.base_url}/v1/"}, places) as chat:
+                await collect(chat, asks("Hello!"))
+        assert ours.exchanges[0].headers["authorization"] == f"Bearer {KEY}"
+        sent = " ".join(stranger.exchanges[0].headers.values())
+        assert "environment" not in sent and "secret" not in sent
+
+
+async def test_a_refused_key_is_not_repeated(fake: FakeAnthropic) -> None:
+    places = Places(secrets={("ANTHROPIC_API_KEY", fake.base_url): KEY})
+    options = {"base_url": fake.base_url, "model": "fail:401"}
+    async with open_operation("anthropic", Role.T2T, options, places) as chat:
+        with pytest.raises(BindingFailed, match="refused the API key: check ANTHROPIC_API_KEY") as caught:
+            await collect(chat, asks("Hello!"))
+    assert KEY not in str(caught.value) + repr(caught.value.details)
+
+
+async def test_without_a_key_anthropic_itself_is_not_asked() -> None:
+    async with open_operation("anthropic", Role.T2T, {}) as chat:
+        with pytest.raises(BindingFailed, match=r"api\.anthropic\.com wants an API key .* set ANTHROPIC_API_KEY"):
+            await collect(chat, asks("Hello!"))
+
+
+async def test_nobody_listens() -> None:
+    async with FakeAnthropic() as fake:
+        gone = fake
+    with pytest.raises(BindingFailed, match="cannot be reached"):
+        await ask(gone, asks("Hello!"))
+
+
+async def test_models_are_listed(fake: FakeAnthropic) -> None:
+    found = BindingShelf((BINDINGS,)).get("anthropic")
+    operation = found.operation(Role.T2T)
+    async with open_engines() as engines:
+        place = engines.place(found)
+    assert await operation.models(operation.Options(), place) == ()
+    (model,) = await operation.models(operation.Options.model_validate({"base_url": fake.base_url}), place)
+    assert (model.name, model.description) == ("claude-fake-1", "Claude Fake 1")
+    assert found.model_entries
+
+
+async def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "anthropic", None)
+    assert 'pip install "greenroom[anthropic]"' in BindingShelf((BINDINGS,)).get("anthropic").problem
+
+
+async def test_a_whole_turn_over_a_real_server(fake: FakeAnthropic, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    operation = {"role": "t2t", "id": "anthropic", "base_url": fake.base_url, "thinking": "adaptive"}
+    config = {"operations": [operation, {"role": "tts", "id": "espeak"}], "turn": {"audio_lead_ms": 0}}
+    (home / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    async with running_server(home, env={"ANTHROPIC_API_KEY": KEY}) as server, visitor(server.url) as ana:
+        told = await ana.run("response", text="Hello!")
+        check_turn(told)
+        assert spoken(told) == ANSWER
+        assert any(one.name == "audio_chunk" for one in told)
+    assert fake.exchanges[0].headers["authorization"] == f"Bearer {KEY}"
