@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -28,6 +28,7 @@ Token = Annotated[
     str | None, typer.Option(help="What the server wants of its clients.", envvar="GREENROOM_TOKEN", show_default=False)
 ]
 Session = Annotated[str, typer.Option(help="Session to talk in.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Take any certificate of an https server.")]
 Personality = Annotated[
     str | None, typer.Option("--personality", "-p", help="Character, as language/category/name.", show_default=False)
 ]
@@ -67,6 +68,19 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine without tokens: whoever comes is owner.")
     ] = False,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve https, with a certificate made for it and kept in tls/ of the home.")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Serve https with this PEM certificate.", dir_okay=False, show_default=False)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Its key, where it is in a file of its own.", dir_okay=False, show_default=False)
+    ] = None,
+    wyoming: Annotated[
+        str | None,
+        typer.Option(help="Also speak Wyoming there, for Home Assistant: tcp://127.0.0.1:10200.", show_default=False),
+    ] = None,
 ) -> None:
     """Start the server."""
     from greenroom import garbage
@@ -74,7 +88,7 @@ def serve(
     with garbage.postponed():
         from greenroom.app import ServeOptions, run
 
-        options = ServeOptions(home, config, host, port, token, log_level, insecure)
+        options = ServeOptions(home, config, host, port, token, log_level, insecure, tls, tls_cert, tls_key, wyoming)
         _end(lambda: run(options))
 
 
@@ -92,12 +106,13 @@ def say(
     session: Session = "main",
     personality: Personality = None,
     no_voice: Annotated[bool, typer.Option("--no-voice", help="Text only.")] = False,
+    insecure: Insecure = False,
 ) -> None:
     """Say something to the character, and hear and read the answer. Ctrl-C interrupts it."""
     from greenroom.commandline.say import SayOptions
     from greenroom.commandline.say import say as run
 
-    options = SayOptions(url, text, audio, out, token, session, personality, voice=not no_voice)
+    options = SayOptions(url, text, audio, out, token, session, personality, voice=not no_voice, insecure=insecure)
     _end(lambda: run(options, Console()))
 
 
@@ -108,12 +123,13 @@ def chat(
     session: Session = "main",
     personality: Personality = None,
     no_voice: Annotated[bool, typer.Option("--no-voice", help="Text only.")] = False,
+    insecure: Insecure = False,
 ) -> None:
     """Talk with the character at the terminal. /help lists what else can be done there."""
     from greenroom.commandline.chat import ChatOptions
     from greenroom.commandline.chat import chat as run
 
-    options = ChatOptions(url, token, session, personality, voice=not no_voice)
+    options = ChatOptions(url, token, session, personality, voice=not no_voice, insecure=insecure)
     _end(lambda: run(options, Console()))
 
 
@@ -125,45 +141,72 @@ def doctor(home: Home = None, config: ConfigFile = None, token: Token = None) ->
     _end(lambda: diagnose(Console(), home=home, config=config, token=token))
 
 
+_MODELS = ("model", "models")
+"""in front of a binding's name: its models are meant"""
+Installed = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="BINDING... | model BINDING NAME...",
+        help="Bindings, by the names of their folders; or the word model, a binding, and models of it.",
+        show_default=False,
+    ),
+]
+
+
 @app.command()
 def install(
-    bindings: Annotated[list[str], typer.Argument(help="Bindings, by the names of their folders.", show_default=False)],
+    what: Installed,
     check: Annotated[
         bool, typer.Option("--check", help="Install nothing; say whether what is installed is sound.")
     ] = False,
     upgrade: Annotated[bool, typer.Option("--upgrade", help="Install the newest versions that fit.")] = False,
     home: Home = None,
 ) -> None:
-    """Install what bindings need, each into an environment of its own. Ctrl-C stops it; it can be taken up again."""
+    """Install what bindings need, each into an environment of its own; or the weights of models. Ctrl-C stops it; it
+    can be taken up again.
+
+    greenroom install melo
+
+    greenroom install model piper en_US-lessac-medium
+    """
+    if what[0] in _MODELS:
+        from greenroom.commandline import models
+
+        chosen = models.ModelOptions(what[1:], home, check, upgrade)
+        _end(lambda: models.install(chosen, Console()))
     from greenroom.commandline.install import InstallOptions
     from greenroom.commandline.install import install as run
 
-    _end(lambda: run(InstallOptions(bindings, home, check, upgrade), Console()))
+    _end(lambda: run(InstallOptions(what, home, check, upgrade), Console()))
 
 
 @app.command()
-def uninstall(
-    bindings: Annotated[list[str], typer.Argument(help="Bindings, by the names of their folders.", show_default=False)],
-    home: Home = None,
-) -> None:
-    """Remove the environments that were installed for bindings. The bindings themselves stay."""
+def uninstall(what: Installed, home: Home = None) -> None:
+    """Remove the environments that were installed for bindings, or the weights of models. The bindings themselves
+    stay."""
+    if what[0] in _MODELS:
+        from greenroom.commandline import models
+
+        _end(lambda: models.uninstall(models.ModelOptions(what[1:], home), Console()))
     from greenroom.commandline.install import uninstall as run
 
-    _end(lambda: run(bindings, home, Console()))
+    _end(lambda: run(what, home, Console()))
 
 
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="bindings, personalities, models or voices")],
+    of: Annotated[
+        str | None,
+        typer.Argument(metavar="[BINDING]", help="Only the models or voices of this binding.", show_default=False),
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help="Ask this server; without it, what is on this machine.", show_default=False)
     ] = None,
     token: Token = None,
     session: Session = "main",
     home: Home = None,
-    binding: Annotated[
-        str | None, typer.Option(help="Only the models or voices of this binding.", show_default=False)
-    ] = None,
+    binding: Annotated[str | None, typer.Option(help="The same as BINDING.", show_default=False, hidden=True)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """List what there is to choose from."""
@@ -171,7 +214,7 @@ def list_(
 
     if what not in list(What):
         raise typer.BadParameter(f"wanted one of {', '.join(What)}", param_hint="what")
-    options = ListOptions(What(what), url, token, session, home, binding, as_json)
+    options = ListOptions(What(what), url, token, session, home, of or binding, as_json)
     _end(lambda: show(options, Console()))
 
 
@@ -203,7 +246,7 @@ def bind_serve(
     _end(lambda: serve(BindOptions(binding, host, port, token, home, config), Console()))
 
 
-def _end(command: Callable[[], int]) -> None:
+def _end(command: Callable[[], int]) -> NoReturn:
     """Run a command and leave with its code; what goes wrong is a sentence."""
     try:
         code = command()

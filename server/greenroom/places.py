@@ -20,6 +20,7 @@ _OWN_HOSTS = {
     "GOOGLE_API_KEY": "generativelanguage.googleapis.com",
     "FISH_API_KEY": "api.fish.audio",
     "ELEVENLABS_API_KEY": "api.elevenlabs.io",
+    "HF_TOKEN": "huggingface.co",
 }
 """Where a key belongs when the configuration names no other host for its binding."""
 _OWN_DOMAINS = {"AZURE_API_KEY": ".speech.microsoft.com", "AZURE_REGION": ".speech.microsoft.com"}
@@ -70,6 +71,7 @@ class BindingPlaces:
             secret,
             self._home.assets / found.id,
             self._programs,
+            found.card.program,
         )
 
 

@@ -37,6 +37,8 @@ SAMPLES: dict[str, Event] = {
         events.InstallProgress(
             binding_name="b",
             binding_folder="b",
+            model_name="m",
+            model_url="https://example.org/m",
             phase="done",
             message="it is there",
             start_time="2026-11-20 12:00:00",

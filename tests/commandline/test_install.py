@@ -10,8 +10,8 @@ import pytest
 from fakes.toy_packages import make_binding, make_source, make_wheel, offline, toy_door
 from greenroom.bindings.installing.progress import Phase, Progress
 from greenroom.cli import main
+from greenroom.commandline.bars import shown
 from greenroom.commandline.console import Console
-from greenroom.commandline.install import _shown
 
 Captured = pytest.CaptureFixture[str]
 
@@ -123,8 +123,8 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     screen = Terminal()
-    with _shown("parrot", Console(screen, screen)) as report:
+    with shown("parrot", Console(screen, screen)) as report:
         report(Progress(Phase.DOWNLOADING, "downloading [toy]", 42.0, 21_000_000, 50_000_000, 3_200_000))
-    shown = screen.getvalue()
-    assert "parrot" in shown and "42%" in shown
-    assert "21.0 MB of 50.0 MB, 3.2 MB/s" in shown and "downloading [toy]" in shown
+    text = screen.getvalue()
+    assert "parrot" in text and "42%" in text
+    assert "21.0 MB of 50.0 MB, 3.2 MB/s" in text and "downloading [toy]" in text

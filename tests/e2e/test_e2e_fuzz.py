@@ -48,6 +48,7 @@ VALUES: tuple[Any, ...] = (
 )
 BASE: dict[str, dict[str, Any]] = {
     "list_available_models": {"binding": "nobody"},
+    "list_voices": {"binding": "nobody"},
     "list_available_personalities_categories": {"language": "elvish"},
     "list_available_personalities_names": {"language": "elvish", "category": "tests"},
     "session_join": {"session": "den", "epoch": "e", "last_seq": 1, "plays": False},
@@ -76,10 +77,13 @@ BASE: dict[str, dict[str, Any]] = {
     "select_model": {"model_name": "nobody"},
     "install_binding": {"name": "nobody", "upgrade": False},
     "uninstall_binding": {"name": "nobody"},
+    "install_model": {"binding": "nobody", "name": "nothing", "upgrade": False},
+    "uninstall_model": {"binding": "nobody", "name": "nothing"},
+    "cancel_install": {"binding": "nobody", "name": "nothing"},
     "add_personality": {"path": "a/b/c"},
     "remove_personality": {"id": 99},
     "activate_personality": {"id": 99},
-    "response": {"include_audio": False, "user": "x", "text": "say"},
+    "response": {"include_audio": False, "user": "x", "text": "say", "audio_lead_ms": 0},
     "say": {"text": "x", "include_audio": False},
     "context_custom_register": {"context_id": "x", "context_name": "x", "context_description": "x"},
     "context_custom_remove": {"context_id": "x"},

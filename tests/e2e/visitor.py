@@ -78,24 +78,24 @@ class Visitor:
         await self._until(lambda: bool(answers))
         return answers[0]
 
-    async def done(self, name: str, **data: Any) -> dict[str, Any]:
+    async def done(self, name: str, /, **data: Any) -> dict[str, Any]:
         """The acknowledgement of what must succeed."""
         answer: dict[str, Any] = await self.ask(name, data)
         assert answer["success"], (name, answer)
         return answer
 
-    async def refused(self, name: str, **data: Any) -> dict[str, Any]:
+    async def refused(self, name: str, /, **data: Any) -> dict[str, Any]:
         """The acknowledgement of what must be refused: a sentence and a code."""
         answer: dict[str, Any] = await self.ask(name, data)
         assert answer["success"] is False, (name, answer)
         assert answer["error"] and answer["code"], (name, answer)
         return answer
 
-    async def job(self, name: str, **data: Any) -> str:
+    async def job(self, name: str, /, **data: Any) -> str:
         """Queue a job. -> its id"""
         return str((await self.done(name, **data))["job_id"])
 
-    async def run(self, name: str, **data: Any) -> list[Told]:
+    async def run(self, name: str, /, **data: Any) -> list[Told]:
         """Queue a job, and wait for its end. -> its events"""
         return await self.finished(await self.job(name, **data))
 

@@ -256,6 +256,10 @@ class MiniServer:
         model = {"title": "words", "description": "a few words", "isInstalled": True, "filesize": 0}
         return {"success": True, "available_models": [model]}
 
+    def _on_list_voices(self, _client: _Client, binding: str = "fake") -> dict[str, Any]:
+        amy = {"id": "amy", "name": "Amy", "language": "en-US", "gender": "female"}
+        return {"success": True, "binding": binding, "voices": [amy]}
+
     def _on_list_available_personalities(self, _client: _Client) -> dict[str, Any]:
         fake = {"folder": "fake", "name": "Fake", "description": "a fake", "author": "tests", "version": "1"}
         return {"success": True, "personalities": {"english": {"tests": [fake]}}}

@@ -23,6 +23,7 @@ class Request:
     body: bytes
     connection: int
     """which connection of the server it came on, counted from 1"""
+    query: str = ""
 
     def json(self) -> dict[str, Any]:
         value = json.loads(self.body or b"{}")
@@ -116,7 +117,8 @@ class _Connection(asyncio.Protocol):
         body = bytes(self._buffer[head_end + 4 : end])
         del self._buffer[:end]
         method, path, _ = first.split(" ", 2)
-        request = Request(method, path.partition("?")[0], headers, body, self._number)
+        path, _, query = path.partition("?")
+        request = Request(method, path, headers, body, self._number, query)
         self._task = asyncio.get_running_loop().create_task(self._serve(request))
 
     async def _serve(self, request: Request) -> None:

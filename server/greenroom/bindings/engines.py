@@ -99,6 +99,10 @@ class Engines:
     def open_count(self) -> int:
         return len(self._held)
 
+    def open_keys(self, found: FoundBinding) -> list[Hashable]:
+        """The ``engine_key`` of each engine of a binding that is open, or being opened."""
+        return [key[2] for key in self._held if key[0] == str(found.folder)]
+
     def place(self, found: FoundBinding) -> Place:
         return self._places.place(found)
 

@@ -5,14 +5,17 @@ import logging
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from greenroom.bindings.isolation.handshake import Address
-from greenroom.bindings.isolation.host import loop_factory, serve_host
+from greenroom.bindings.discovery import FoundBinding
+from greenroom.bindings.isolation.address import Address
+from greenroom.bindings.isolation.serving import loop_factory, serve_host
+from greenroom.bindings.programs_on_demand import ProgramsOnDemand
 from greenroom.commandline.console import Console
-from greenroom.commandline.local import find_local
+from greenroom.commandline.local import Local, find_local
 from greenroom.config.schema import LogConfig
 from greenroom.errors import BadRequest, Unavailable
 from greenroom.log import set_up_logging
@@ -33,7 +36,7 @@ class BindOptions:
 def serve(options: BindOptions, console: Console) -> int:
     """Until a signal. -> exit code. :raises GreenroomError: if it cannot be served."""
     local = find_local(options.home, options.config)
-    found = local.bindings().get(options.binding)
+    found = local.bindings_here().get(options.binding)
     if found.status != "ready":
         raise Unavailable(found.problem)
     token = options.token or local.secrets.get(TOKEN_VARIABLE)
@@ -55,7 +58,7 @@ def serve(options: BindOptions, console: Console) -> int:
         asyncio.Runner(loop_factory=loop_factory()) as runner,
     ):
         try:
-            runner.run(serve_host(found, local.places(), token, listen, ready))
+            runner.run(_serve(local, found, token, listen, ready))
         except OSError as error:
             reason = error.strerror or error
             raise Unavailable(f"port {options.port} on {options.host} cannot be opened: {reason}") from error
@@ -63,6 +66,16 @@ def serve(options: BindOptions, console: Console) -> int:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)
+
+
+async def _serve(
+    local: Local, found: FoundBinding, token: str, listen: Address, ready: Callable[[Address], None]
+) -> None:
+    programs = ProgramsOnDemand(local.home.logs)
+    try:
+        await serve_host(found, local.places(programs.get), token, listen, ready)
+    finally:
+        await programs.close()
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ from greenroom.commandline.commands import Commands, Quit
 from greenroom.commandline.console import Console
 from greenroom.commandline.loop import LoopThread
 from greenroom.commandline.talk import Talk
+from greenroom.commandline.trust import own_certificate
 from greenroom.commandline.voice import NoVoice, VoiceSink, open_speaker, sound_output
 from greenroom.errors import GreenroomError, Unauthorized
 
@@ -22,12 +23,21 @@ class ChatOptions:
     session: str = "main"
     personality: str | None = None
     voice: bool = True
+    insecure: bool = False
+    """take any certificate of an https server"""
 
 
 def chat(options: ChatOptions, console: Console) -> int:
     """-> exit code; 1 if something that came from a pipe failed. :raises GreenroomError: if it cannot begin."""
     with LoopThread() as loop:
-        room = connect(options.url, session=options.session, token=options.token, away_limit_s=30)
+        room = connect(
+            options.url,
+            session=options.session,
+            token=options.token,
+            away_limit_s=30,
+            certificate=own_certificate(options.url),
+            insecure=options.insecure,
+        )
         loop.run(room.__aenter__())
         try:
             return Chat(options, console, room, loop).run()

@@ -158,7 +158,9 @@ def _server(local: Local, token: str | None) -> Iterator[Finding]:
 async def _knock(local: Local, token: str | None) -> Finding:
     url = local.url
     try:
-        async with connect(url, token=token, away_limit_s=0, connect_timeout_s=3) as room:
+        certificate = local.home.tls / "cert.pem" if local.config.server.tls == "auto" else None
+        known = certificate if certificate is not None and certificate.is_file() else None
+        async with connect(url, token=token, away_limit_s=0, connect_timeout_s=3, certificate=known) as room:
             server = room.joined.server
             return Finding("server", Status.OK, f"{server.get('name')} {server.get('version')} answers at {url}")
     except Unauthorized:

@@ -1,19 +1,16 @@
 """``greenroom install`` and ``greenroom uninstall``: the virtual environments of the bindings that have their own."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from greenroom.bindings.discovery import FoundBinding
-from greenroom.bindings.environments import Environments, size_text
-from greenroom.bindings.installing.progress import Phase, Progress
-from greenroom.commandline.console import Console, printable
+from greenroom.bindings.environments import Environments
+from greenroom.commandline.bars import shown
+from greenroom.commandline.console import Console
 from greenroom.commandline.local import find_local
 from greenroom.errors import GreenroomError, NotFound
-
-Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ def install(options: InstallOptions, console: Console) -> int:
 
 
 async def _install(found: FoundBinding, environments: Environments, options: InstallOptions, console: Console) -> int:
-    with _shown(found.id, console) as report:
+    with shown(found.id, console) as report:
         try:
             manifest = await environments.install(found, report, upgrade=options.upgrade)
         except GreenroomError as error:
@@ -87,44 +84,3 @@ def uninstall(bindings: Sequence[str], home: Path | None, console: Console) -> i
         else:
             raise NotFound(f"there is no binding {name!r}, and no environment of that name")
     return 0
-
-
-@contextmanager
-def _shown(name: str, console: Console) -> Iterator[Report]:
-    """A bar on a terminal; else a line for each new phase or package."""
-    if not console.interactive:
-        yield _Lines(name, console)
-        return
-    from rich.markup import escape
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bars
-
-    columns = ("{task.description}", "{task.percentage:>3.0f}%", "{task.fields[bytes]}", "{task.fields[message]}")
-    first, *rest = (TextColumn(column) for column in columns)
-    with Bars(first, BarColumn(bar_width=30), *rest, console=console.rich()) as bars:
-        task = bars.add_task(escape(name), total=100, bytes="", message="")
-
-        def report(progress: Progress) -> None:
-            message = escape(printable(progress.message))
-            bars.update(task, completed=progress.percent, bytes=_bytes_text(progress), message=message)
-
-        yield report
-
-
-class _Lines:
-    def __init__(self, name: str, console: Console) -> None:
-        self._name = name
-        self._console = console
-        self._said = ""
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.phase is not Phase.RESOLVING and progress.message != self._said:
-            self._said = progress.message
-            self._console.line(f"{self._name}: {progress.percent:3.0f}%  {progress.message}")
-
-
-def _bytes_text(progress: Progress) -> str:
-    if not progress.total:
-        return ""
-    text = f"{size_text(progress.downloaded)} of {size_text(progress.total)}"
-    return f"{text}, {size_text(progress.speed)}/s" if progress.phase is Phase.DOWNLOADING and progress.speed else text

@@ -1,19 +1,22 @@
 """``greenroom list``: what there is, from the folders of this machine or from a running server."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from greenroom.bindings.discovery import FoundBinding
+from greenroom.bindings.downloads.catalogue import Catalogue, Presence
+from greenroom.bindings.downloads.entries import ModelEntry
 from greenroom.bindings.engines import parse_options
+from greenroom.bindings.environments import size_text
 from greenroom.bindings.roles import TextToSpeech
 from greenroom.client import Room, connect
 from greenroom.commandline.console import Console
 from greenroom.commandline.local import Local, find_local
-from greenroom.errors import BadRequest, GreenroomError
+from greenroom.errors import GreenroomError, Unavailable
 from greenroom.values import Role
 
 Row = dict[str, Any]
@@ -42,8 +45,8 @@ class ListOptions:
 _COLUMNS = {
     What.BINDINGS: ("name", "roles", "status", "description"),
     What.PERSONALITIES: ("id", "name", "description"),
-    What.MODELS: ("binding", "name", "installed", "description"),
-    What.VOICES: ("binding", "voice", "language", "name"),
+    What.MODELS: ("binding", "name", "installed", "size", "languages", "license", "description"),
+    What.VOICES: ("binding", "voice", "language", "name", "gender"),
 }
 _DESCRIPTION_CHARS = 90
 
@@ -55,13 +58,15 @@ def show(options: ListOptions, console: Console) -> int:
         console.json(rows)
     elif rows:
         columns = _COLUMNS[options.what]
-        console.table(options.what, columns, [[_cell(row.get(column)) for column in columns] for row in rows])
+        console.table(options.what, columns, [[_cell(row.get(column), column) for column in columns] for row in rows])
     else:
         console.note(f"there are no {options.what}")
     return 0
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, column: str) -> str:
+    if column == "size":
+        return size_text(value) if value else ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -75,15 +80,18 @@ def _cell(value: Any) -> str:
 
 async def _from_folders(options: ListOptions) -> list[Row]:
     local = find_local(options.home)
-    match options.what:
-        case What.BINDINGS:
-            return [_binding(found) for found in local.bindings().all().values()]
-        case What.PERSONALITIES:
-            return _personalities(local)
-        case What.MODELS:
-            return await _models(local, options.binding)
-        case What.VOICES:
-            return await _voices(local, options.binding)
+    try:
+        match options.what:
+            case What.BINDINGS:
+                return [_binding(found) for found in local.bindings().all().values()]
+            case What.PERSONALITIES:
+                return _personalities(local)
+            case What.MODELS:
+                return await _models(local, options.binding)
+            case What.VOICES:
+                return await _voices(local, options.binding)
+    finally:
+        await local.close()
 
 
 def _binding(found: FoundBinding) -> Row:
@@ -117,18 +125,43 @@ def _options_of(local: Local, found: FoundBinding, role: Role) -> dict[str, Any]
 
 
 async def _models(local: Local, binding: str | None) -> list[Row]:
-    """What the binding finds itself says best whether it is installed; ``models.yaml`` often says nothing of it."""
+    """What is listed, with what of it is here; and what the binding finds beside it, if it can be asked."""
     rows: list[Row] = []
-    for found in _chosen(local, binding, (Role.T2T,)):
-        own = {row["name"]: row for row in await _own_models(local, found)}
-        for entry in found.model_entries:
-            name = str(entry.get("name") or entry.get("filename") or "")
-            row = own.pop(name, {})
-            installed = row.get("installed", entry.get("isInstalled", ""))
-            described = entry.get("description") or row.get("description", "")
-            rows.append({"binding": found.id, "name": name, "installed": installed, "description": described})
+    shelf = local.bindings()
+    wanted = [shelf.get(binding)] if binding else list(shelf.all().values())
+    places = local.places()
+    for found in wanted:
+        if found.error and binding:
+            raise Unavailable(found.problem)
+        catalogue = Catalogue(found.id, places.place(found).models, found.model_entries)
+        asked = found.status == "ready" and (binding or {Role.T2T, Role.MCP} & set(found.card.roles))
+        own = {row["name"]: row for row in await _own_models(local, found)} if asked else {}
+        for entry in catalogue.entries:
+            rows += _listed(catalogue, entry, own)
         rows += own.values()
     return rows
+
+
+def _listed(catalogue: Catalogue, entry: ModelEntry, own: dict[str, Row]) -> Iterator[Row]:
+    """A row for each thing that can be installed, or one for the entry; takes what it shows out of ``own``."""
+    shown = {
+        "binding": catalogue.binding_id,
+        "license": entry.license,
+        "languages": list(entry.languages),
+        "roles": list(entry.roles),
+        "description": entry.problem or entry.description or entry.title,
+    }
+    for download in entry.downloads:
+        row = own.pop(catalogue.known_as(download, own) or "", {})
+        presence = catalogue.presence(download)
+        installed: bool | str = "partly" if presence is Presence.PARTIAL else presence is Presence.INSTALLED
+        size = catalogue.size_bytes(download)
+        yield {**shown, "name": download.name, "installed": row.get("installed") or installed, "size": size}
+    if not entry.downloads:
+        row = own.pop(entry.name, {})
+        installed = row.get("installed", entry.needs_nothing or entry.raw.get("isInstalled", ""))
+        described = shown["description"] or row.get("description", "")
+        yield {**shown, "name": entry.name, "installed": installed, "size": entry.size, "description": described}
 
 
 async def _own_models(local: Local, found: FoundBinding) -> list[Row]:
@@ -140,7 +173,13 @@ async def _own_models(local: Local, found: FoundBinding) -> list[Row]:
     except GreenroomError as error:
         return [{"binding": found.id, "name": "", "installed": False, "description": error.message}]
     return [
-        {"binding": found.id, "name": one.name, "installed": one.installed, "description": one.description}
+        {
+            "binding": found.id,
+            "name": one.name,
+            "installed": one.installed,
+            "size": one.size_bytes or None,
+            "description": one.description,
+        }
         for one in models
     ]
 
@@ -183,7 +222,7 @@ async def _from_server(options: ListOptions) -> list[Row]:
             case What.MODELS:
                 return await _models_told(room, options.binding)
             case What.VOICES:
-                raise BadRequest("a server does not list voices; leave --url out to list those of this machine")
+                return _voices_told(await room.query("list_voices", binding=options.binding))
 
 
 def _binding_told(entry: Row) -> Row:
@@ -217,7 +256,25 @@ async def _models_told(room: Room, binding: str | None) -> list[Row]:
             "binding": binding or "",
             "name": model.get("title") or model.get("name", ""),
             "installed": bool(model.get("isInstalled")),
-            "description": model.get("description", ""),
+            "size": model.get("filesize") or None,
+            "languages": model.get("languages", []),
+            "license": model.get("license", ""),
+            "description": model.get("error") or model.get("description", ""),
         }
         for model in await room.models(binding)
+    ]
+
+
+def _voices_told(told: Row) -> list[Row]:
+    voices = told.get("voices")
+    return [
+        {
+            "binding": told.get("binding", ""),
+            "voice": voice.get("id", ""),
+            "language": voice.get("language", ""),
+            "name": voice.get("name", ""),
+            "gender": voice.get("gender", ""),
+        }
+        for voice in (voices if isinstance(voices, list) else [])
+        if isinstance(voice, dict)
     ]

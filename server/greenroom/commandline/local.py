@@ -1,12 +1,17 @@
 """What the folders and the configuration of this machine say, without a server."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from greenroom.bindings.discovery import BindingShelf
+from greenroom.bindings.discovery import BindingShelf, FoundBinding
 from greenroom.bindings.engines import Engines
+from greenroom.bindings.isolation.isolation import Isolation, IsolationSettings
+from greenroom.bindings.roles import no_programs
 from greenroom.config.load import LoadedConfig, load_config
 from greenroom.config.schema import Config
 from greenroom.config.secrets import Secrets, read_dotenv
@@ -14,6 +19,10 @@ from greenroom.errors import GreenroomError
 from greenroom.paths import Home, find_home
 from greenroom.personalities.shelf import PersonalityShelf
 from greenroom.places import BindingPlaces
+from greenroom.serving.listeners import planned
+
+if TYPE_CHECKING:
+    from greenroom.bindings.programs import Programs
 
 
 @dataclass(slots=True)
@@ -24,6 +33,7 @@ class Local:
     """``None``: the configuration cannot be used, ``problem`` says why"""
     problem: str = ""
     notes: tuple[str, ...] = field(default=())
+    _isolated: Isolation | None = None
 
     @property
     def config(self) -> Config:
@@ -32,18 +42,43 @@ class Local:
     @property
     def url(self) -> str:
         """Where this configuration's server answers."""
-        host = self.config.server.host
+        listeners = planned(self.config)
+        main = next((one for one in listeners if "socketio" in one.doors and not one.place.path), listeners[0])
+        host = main.place.host
         host = "127.0.0.1" if host in ("", "0.0.0.0") else "::1" if host == "::" else host  # noqa: S104 -- only read
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.config.server.port}"
+        scheme = "https" if main.tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{main.place.port}{self.config.server.root_path}"
 
     def bindings(self) -> BindingShelf:
+        """As the server sees them: those that run in a process of their own, too. To be used before :meth:`close`."""
+        return BindingShelf(self.home.binding_roots, self._isolation())
+
+    def bindings_here(self) -> BindingShelf:
+        """To run them in this process, whatever the configuration says."""
         return BindingShelf(self.home.binding_roots)
+
+    async def close(self) -> None:
+        """Stop the processes of the bindings that were used."""
+        if self._isolated is not None:
+            await self._isolated.close()
+
+    def _isolation(self) -> Isolation:
+        if self._isolated is None:
+            config, token = self.config, self.secrets.get("GREENROOM_BIND_TOKEN") or ""
+            settings = IsolationSettings(config.isolation, config.isolation_idle_s, token, self.home.logs)
+            self._isolated = Isolation(settings, self._python_for)
+        return self._isolated
+
+    def _python_for(self, found: FoundBinding) -> Path | None:
+        from greenroom.bindings.environments import Environments
+
+        return Environments(self.home).python_for(found)
 
     def personalities(self) -> PersonalityShelf:
         return PersonalityShelf(self.home.personality_roots)
 
-    def places(self) -> BindingPlaces:
-        return BindingPlaces(self.home, self.secrets, lambda: self.config)
+    def places(self, programs: Callable[[], Programs] = no_programs) -> BindingPlaces:
+        return BindingPlaces(self.home, self.secrets, lambda: self.config, programs)
 
     def engines(self, shelf: BindingShelf) -> Engines:
         return Engines(shelf, self.places())

@@ -8,6 +8,7 @@ from greenroom.client import Room, connect
 from greenroom.commandline.console import Console
 from greenroom.commandline.loop import LoopThread
 from greenroom.commandline.talk import Talk
+from greenroom.commandline.trust import own_certificate
 from greenroom.commandline.voice import NoVoice, VoiceSink, WavFile, open_speaker
 from greenroom.errors import BadRequest
 
@@ -28,6 +29,8 @@ class SayOptions:
     session: str = "main"
     personality: str | None = None
     voice: bool = True
+    insecure: bool = False
+    """take any certificate of an https server"""
 
 
 def say(options: SayOptions, console: Console) -> int:
@@ -41,7 +44,14 @@ def say(options: SayOptions, console: Console) -> int:
     talk: list[Talk] = []
 
     async def work() -> None:
-        async with connect(options.url, session=options.session, token=options.token, away_limit_s=15) as room:
+        async with connect(
+            options.url,
+            session=options.session,
+            token=options.token,
+            away_limit_s=15,
+            certificate=own_certificate(options.url),
+            insecure=options.insecure,
+        ) as room:
             talk.append(await _begin(room, text, options, console, sink))
             await talk[0].run()
 

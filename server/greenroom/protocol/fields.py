@@ -9,6 +9,8 @@ from pydantic_core import PydanticCustomError
 
 MAX_TEXT_CHARS = 65_536
 MAX_NAME_CHARS = 256
+MAX_MODEL_NAME_CHARS = 4096
+"""clients of lollms name a model by its address"""
 MAX_AUDIO_BYTES = 15 * 1024 * 1024
 MAX_TOKENS = 1_000_000
 MAX_LIST_ITEMS = 64
@@ -68,6 +70,9 @@ def _settings(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_bounded), AfterValidator(_whole_text)]
 FilledText = Annotated[str, BeforeValidator(_bounded), StringConstraints(min_length=1), AfterValidator(_whole_text)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_whole_text)]
+ModelName = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_MODEL_NAME_CHARS), AfterValidator(_whole_text)
+]
 ShortText = Annotated[str, StringConstraints(max_length=MAX_NAME_CHARS), AfterValidator(_whole_text)]
 Pcm = Annotated[bytes, BeforeValidator(_pcm, json_schema_input_type=bytes | str)]
 SampleRate = Annotated[int, Field(ge=4000, le=384_000, description="Hz")]

@@ -1,11 +1,14 @@
 """The desk for the server's configuration, as jobs: update, load and save by name."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from greenroom.bindings.roles import AnyOperation
+from greenroom.config.problems import ConfigError
 from greenroom.config.schema import Config
+from greenroom.errors import BadRequest
 from greenroom.protocol import events
 from greenroom.protocol.commands import ConfigLoad, ConfigSave, ConfigUpdate
 from greenroom.session.access import check_options
@@ -29,7 +32,9 @@ class ConfigurationDesk:
 
     async def _update(self, command: ConfigUpdate, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
-            merged = self._config.update(command.config, caller.access, partial(self._check, access=caller.access))
+            check = partial(self._check, access=caller.access)
+            with _in_jaisons_words():
+                merged = self._config.update(command.config, caller.access, check)
             self._session.emit(
                 events.JobProgress(
                     job_id=job.job_id, result={"changed": list(merged.changed), "warnings": list(merged.warnings)}
@@ -41,7 +46,8 @@ class ConfigurationDesk:
     async def _load(self, command: ConfigLoad, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
             check = partial(self._check, access=caller.access)
-            warnings = await self._config.load(command.config_name, caller.access, check)
+            with _in_jaisons_words():
+                warnings = await self._config.load(command.config_name, caller.access, check)
             self._session.emit(events.JobProgress(job_id=job.job_id, result={"warnings": list(warnings)}))
 
         return await self._submit(command, caller, work)
@@ -76,6 +82,19 @@ class ConfigurationDesk:
     async def _submit(self, command: Any, caller: Caller, work: Any) -> Reply:
         job = Job(command.event, command.args(), work, writes=_CONFIG)
         return await self._session.jobs.submit(job, command.command_id or "", caller.accept)
+
+
+@contextmanager
+def _in_jaisons_words() -> Iterator[None]:
+    """An unknown field is named first, as jaison's clients know it."""
+    try:
+        yield
+    except ConfigError as error:
+        unknown = [problem.key for problem in error.problems if problem.unknown_key]
+        if not unknown:
+            raise
+        sentence = f"Config field {', '.join(unknown)} does not exist\n{error.message}"
+        raise BadRequest(sentence, kind=error.kind, details=error.details) from None
 
 
 def _changes(options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from greenroom.session.handle import Caller
 from greenroom.session.house import House
 from greenroom.session.installing import InstallingDesk
 from greenroom.session.listing import ListingDesk
+from greenroom.session.model_installing import ModelDesk
 from greenroom.session.operating import OperationDesk
 from greenroom.session.private import PrivateDesk
 from greenroom.session.selecting import SelectingDesk
@@ -22,6 +23,7 @@ from greenroom.session.session import Session
 from greenroom.session.state import Choices, digest
 from greenroom.session.turns import TurnDesk
 from greenroom.session.vectors import VectorDesk
+from greenroom.session.voices import VoiceDesk
 from greenroom.store.records import JobRecord, LineRecord
 from greenroom.values import new_id
 
@@ -101,6 +103,8 @@ class SessionDirectory:
             PrivateDesk,
             VectorDesk,
             InstallingDesk,
+            ModelDesk,
+            VoiceDesk,
         ):
             desk(session)
         if record is None:

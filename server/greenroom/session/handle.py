@@ -1,7 +1,7 @@
 """What a door knows of a session: an awaitable handle, so that a session may one day live on another machine."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from greenroom.protocol.commands import Command
 from greenroom.protocol.events import Event
@@ -33,6 +33,13 @@ class Caller(Protocol):
 
     def send(self, event: Event, request_id: str) -> None:
         """An event for this client alone; the door numbers those of one ``request_id``."""
+
+
+@runtime_checkable
+class HearsModel(Protocol):
+    """A caller that is also told what a model has said in all, before any filter has seen it."""
+
+    def generated(self, job_id: str, text: str) -> None: ...
 
 
 class SessionHandle(Protocol):

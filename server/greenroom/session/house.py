@@ -1,7 +1,7 @@
 """What all sessions of one server share; built and passed on by the composition root."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from greenroom.bindings.discovery import BindingShelf
 from greenroom.bindings.engines import Engines
 from greenroom.metrics import Metrics
 from greenroom.personalities.shelf import PersonalityShelf
+from greenroom.session.installations import Installations
 from greenroom.session.settings import CurrentConfig
 from greenroom.store import Store
 
@@ -28,6 +29,7 @@ class House:
     metrics: Metrics
     prompts: Path
     """folder of prompt files: ``instructions/``, ``characters/``, ``scenes/``"""
+    installations: Installations = field(default_factory=Installations)
 
     def binding_defaults(self, binding_id: str) -> Mapping[str, Any]:
         return self.config.value.bindings.get(binding_id, {})

@@ -1,11 +1,13 @@
 """The desk for questions that change nothing: what there is, what is chosen, what was said."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from greenroom.bindings.discovery import FoundBinding
+from greenroom.bindings.downloads.entries import read_entry
 from greenroom.bindings.guard import guarded
-from greenroom.bindings.roles import Embedding, TextToText
+from greenroom.bindings.roles import Embedding, Model, TextToText
 from greenroom.errors import BindingFailed, GreenroomError, Unavailable
 from greenroom.protocol.commands import (
     ConfigGet,
@@ -24,7 +26,7 @@ from greenroom.protocol.commands import (
     Tokenize,
 )
 from greenroom.session.handle import Caller, Reply
-from greenroom.session.models import model_info, models_of
+from greenroom.session.models import catalogue_of, model_info, models_of
 from greenroom.session.operations import operation_as
 from greenroom.session.session import Session
 from greenroom.store.records import LineRecord
@@ -67,18 +69,27 @@ class ListingDesk:
             **(spec.options if spec and spec.id == binding_id else {}),
         }
         known = await models_of(self._house, found, options)
-        entries = [model_info(self._house, found, entry) for entry in found.model_entries]
+        entries = await asyncio.to_thread(self._described, found, known)
+        return {"success": True, "available_models": entries}
+
+    def _described(self, found: FoundBinding, known: Sequence[Model]) -> list[dict[str, Any]]:
+        """What is listed, and then what the binding finds beside it; looks at files."""
+        catalogue = catalogue_of(self._house, found)
+        entries = [model_info(catalogue, entry) for entry in catalogue.entries]
+        names = [model.name for model in known]
         titles = {entry["title"] for entry in entries}
-        entries += [
+        for entry in catalogue.entries:
+            if len(entry.downloads) == 1 and (own := catalogue.known_as(entry.downloads[0], names)) is not None:
+                titles.add(own)
+        return entries + [
             {
-                **model_info(self._house, found, {"filename": model.name, "description": model.description}),
+                **model_info(catalogue, read_entry({"filename": model.name, "description": model.description})),
                 "isInstalled": model.installed,
                 "filesize": model.size_bytes,
             }
             for model in known
             if model.name not in titles
         ]
-        return {"success": True, "available_models": entries}
 
     async def _personalities(self, command: ListAvailablePersonalities, caller: Caller) -> Reply:
         listed = await asyncio.to_thread(self._house.personalities.listing)  # the first one reads every file

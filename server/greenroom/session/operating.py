@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from greenroom.bindings.engines import LoadedOperation
 from greenroom.bindings.guard import guarded
 from greenroom.bindings.roles import (
+    AnyOperation,
     AudioFilter,
     Embedding,
     SpeechToText,
@@ -51,9 +52,8 @@ class OperationDesk:
     async def _load(self, command: OperationLoad, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
             for item in command.ops:
-                found = self._session.house.bindings.get(item.id)
                 options = dict(item.config or {})
-                check_options(found.operation(item.role), options, caller.access, item.id)
+                check_options(self._known(item.role, item.id), options, caller.access, item.id)
                 await self._apply(caller, self._session.operations.load(OperationSpec(item.role, item.id, options)))
                 self._progress(job, {"role": str(item.role), "id": item.id, "loose_key": item.loose_key})
 
@@ -75,8 +75,7 @@ class OperationDesk:
                 binding_id = item.id or (spec.id if spec else None)
                 if binding_id is None:
                     raise NotFound(f"No operation of type {item.role.name} loaded", kind="operation_unloaded")
-                operation = self._session.house.bindings.get(binding_id).operation(item.role)
-                check_options(operation, settings, caller.access, binding_id)
+                check_options(self._known(item.role, binding_id), settings, caller.access, binding_id)
                 await self._apply(caller, self._session.operations.configure(item.role, item.id, settings))
                 self._progress(job, {"role": str(item.role), "id": binding_id, **settings})
 
@@ -88,6 +87,15 @@ class OperationDesk:
             await self._apply(caller, self._session.operations.replace_all(wanted))
 
         return await self._submit(command, caller, work)
+
+    def _known(self, role: Role, operation_id: str) -> type[AnyOperation]:
+        """:raises NotFound: in jaison's words, and what there is instead."""
+        try:
+            return self._session.house.bindings.get(operation_id).operation(role)
+        except NotFound as error:
+            what = (Role.T2T if role is Role.MCP else role).name
+            sentence = f"No operation of type {what} with id {operation_id}: {error.message}"
+            raise NotFound(sentence, kind="operation_unknown_id") from None
 
     async def _submit(self, command: Any, caller: Caller, work: Any) -> Reply:
         job = Job(command.event, command.args(), work, writes=_OPERATIONS)
@@ -116,11 +124,12 @@ class OperationDesk:
     async def _use(self, command: OperationUse, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
             held = await self._held(command.role, command.id)
+            own_name = self._session.character_name()
             try:
                 what = held[0].binding_id if held else str(command.role)
                 stall_s = self._session.house.config.value.turn.timeout_s
                 with guarded(what):
-                    async with aclosing(_used(command.role, held, command.payload)) as results:
+                    async with aclosing(_used(command.role, held, command.payload, own_name)) as results:
                         async for result in unstalled(results, stall_s, what):
                             self._progress(job, result)
             finally:
@@ -143,16 +152,17 @@ class OperationDesk:
             if operation_id is None:
                 raise
         assert operation_id is not None  # noqa: S101 -- both branches above return or raise without one
+        self._known(role, operation_id)
         return [await operations.hold_unlisted(role, operation_id)]
 
 
 async def _used(
-    role: Role, held: list[LoadedOperation], payload: Mapping[str, Any]
+    role: Role, held: list[LoadedOperation], payload: Mapping[str, Any], own_name: str
 ) -> AsyncGenerator[dict[str, Any], None]:
     """One input through one operation, or through the chain of a filter role."""
     match role:
         case Role.T2T | Role.MCP:
-            generated = operation_as(TextToText, held[0]).generate(_prompt(payload))
+            generated = operation_as(TextToText, held[0]).generate(_prompt(payload, own_name))
             async with aclosing(closable(generated)) as deltas:
                 async for delta in deltas:
                     if isinstance(delta, ToolCall):
@@ -219,8 +229,11 @@ def _audio(payload: Mapping[str, Any]) -> Audio:
 _KINDS = ("raw", "request", "chat", "tool", "custom")
 
 
-def _prompt(payload: Mapping[str, Any]) -> Prompt:
-    """``instruction_prompt`` and ``messages`` in jaison's forms (raw, request, chat, tool, custom)."""
+def _prompt(payload: Mapping[str, Any], own_name: str) -> Prompt:
+    """``instruction_prompt`` and ``messages`` in jaison's forms (raw, request, chat, tool, custom).
+
+    What the character itself has said in them becomes the model's own words.
+    """
     system = payload.get("instruction_prompt", "")
     given = payload.get("messages", [])
     if not isinstance(system, str) or not isinstance(given, list):
@@ -229,7 +242,10 @@ def _prompt(payload: Mapping[str, Any]) -> Prompt:
     for index, item in enumerate(given):
         if not isinstance(item, dict) or item.get("type") not in _KINDS or not isinstance(item.get("message"), str):
             raise BadRequest(f"operation_use: payload.messages.{index}: wanted type ({', '.join(_KINDS)}) and message")
-        messages.append(Message("user", _script_form(item)))
+        if item["type"] == "chat" and item.get("user") == own_name:
+            messages.append(Message("assistant", item["message"]))
+        else:
+            messages.append(Message("user", _script_form(item)))
     return Prompt(system=system, messages=tuple(messages))
 
 

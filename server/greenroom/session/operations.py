@@ -214,11 +214,17 @@ class Operations:
     def has(self, role: Role) -> bool:
         return role in self._single
 
-    async def hold(self, role: Role, overlays: Mapping[str, Mapping[str, Any]] | None = None) -> LoadedOperation:
+    async def hold(
+        self,
+        role: Role,
+        overlays: Mapping[str, Mapping[str, Any]] | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> LoadedOperation:
         """The operation of a role, to be released by the caller.
 
         ``overlays``: by binding id, options that a character wants; what was configured for the session wins over them,
-        and what only the owner may set is not taken from a character.
+        and what only the owner may set is not taken from a character. ``changes``: options of this one use, which win
+        over all; whoever passes them has checked what the client may set.
 
         :raises Unavailable: when the role has none. Otherwise as :meth:`Engines.load`.
         """
@@ -231,7 +237,7 @@ class Operations:
         if overlay:
             operation = self._engines.operation(slot.spec.id, role)
             overlay = {name: value for name, value in overlay.items() if name not in reserved(operation, overlay)}
-        return await slot.hold(self._engines, self._options(slot.spec, overlay or {}))
+        return await slot.hold(self._engines, {**self._options(slot.spec, overlay or {}), **(changes or {})})
 
     async def hold_filters(self, role: Role, operation_id: str | None = None) -> list[LoadedOperation]:
         """Every filter of a role in order, or the one named; each to be released by the caller."""

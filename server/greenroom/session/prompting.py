@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from greenroom.config.schema import Config
 from greenroom.errors import NotFound
@@ -10,6 +11,7 @@ from greenroom.personalities.folder import Personality
 from greenroom.personalities.prompt import SpokenLine, chat_prompt, merged, persona
 from greenroom.protocol.commands import GenerateText
 from greenroom.session.session import Session
+from greenroom.store.records import LineRecord
 from greenroom.values import Prompt, Sampling
 
 _BYTES_PER_TOKEN = 3
@@ -49,12 +51,13 @@ def chat_prompt_of(session: Session, personality: Personality) -> Prompt:
     settings = session.context.settings
     prompts = session.house.prompts
     character = session.character_name()
+    own_names = (character, session.context.translated(character))
     if settings.character_prompt_filename:
         text = prompt_file(prompts, "character", settings.character_prompt_filename)
         personality = replace(personality, conditioning=text)
     lines = [
         SpokenLine(True, line.content, line.user)
-        if line.kind == "chat" and line.user == character
+        if line.kind == "chat" and line.user in own_names
         else SpokenLine(False, line.content, line.user)
         if line.kind == "chat"
         else SpokenLine(False, session.context.script_line(line))
@@ -72,6 +75,25 @@ def chat_prompt_of(session: Session, personality: Personality) -> Prompt:
         changing=["\n".join(customs)] if customs else (),
         ctx_size=config.generation.ctx_size,
     )
+
+
+def history_of(session: Session, count: int) -> list[dict[str, Any]]:
+    """The last ``count`` lines of the script in jaison's forms."""
+    return [_message_of(line) for line in session.context.lines[-count:]] if count > 0 else []
+
+
+def _message_of(line: LineRecord) -> dict[str, Any]:
+    at = {"time": float(line.timestamp), "message": line.content}
+    match line.kind:
+        case "chat":
+            return {"type": "chat", "user": line.user, **at}
+        case "request":
+            return {"type": "request", **at}
+        case "custom":
+            return {"type": "custom", "id": line.user, **at}
+        case "tool":
+            return {"type": "tool", "tool": line.user, **at}
+    return {"type": "raw", "message": line.content}
 
 
 def _optional_file(prompts: Path, kind: str, name: str) -> str:

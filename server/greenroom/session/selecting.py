@@ -48,8 +48,8 @@ class SelectingDesk:
         if "model" not in found.operation(Role.T2T).Options.model_fields:
             raise BadRequest(f"binding {spec.id} has no models to choose from")
         options = {**session.house.binding_defaults(spec.id), **spec.options}
-        await check_model(session.house, found, options, command.model_name)
-        await session.operations.configure(Role.T2T, spec.id, {"model": command.model_name})
+        model = await check_model(session.house, found, options, command.model_name)
+        await session.operations.configure(Role.T2T, spec.id, {"model": model})
         await session.changed(caller, binding=spec.id, model=command.model_name)
         return {"success": True, "model_name": command.model_name}
 

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from greenroom.config.access import changes_need_owner, public_config
+from greenroom.config.keys import differences, put
 from greenroom.config.load import LoadedConfig
 from greenroom.config.merge import Merged, merge
 from greenroom.config.named import NamedConfigs
@@ -25,6 +27,7 @@ class CurrentConfig:
         self._named = named
         self.name = name
         """the configuration that was loaded by name; empty: the one that the server started with"""
+        self._given: dict[str, Any] = deepcopy(dict(loaded.file_values or {}))
 
     @property
     def value(self) -> Config:
@@ -32,6 +35,15 @@ class CurrentConfig:
 
     def public(self) -> dict[str, Any]:
         return {**public_config(self.value), _NAME: self.name or "config"}
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What a file says or a client has changed, under our names; no default, environment or command line."""
+        return self._given
+
+    @property
+    def from_file(self) -> bool:
+        return self._loaded.path is not None
 
     def names(self) -> list[str]:
         return self._named.names()
@@ -49,7 +61,10 @@ class CurrentConfig:
             _refuse(changes_need_owner(changes, self.value))
         if check is not None:
             check(merged.config)
+        changed = differences(self._config, merged.config)
         self._config = merged.config
+        for path, value in changed.items():
+            put(self._given, path, value)
         return merged
 
     async def load(self, name: str, access: Access, check: Callable[[Config], None] | None = None) -> tuple[str, ...]:
@@ -60,6 +75,7 @@ class CurrentConfig:
         if check is not None:
             check(loaded.config)
         self._loaded, self._config, self.name = loaded, loaded.config, name
+        self._given = deepcopy(dict(loaded.file_values or {}))
         return loaded.warnings
 
     async def save(self, name: str) -> None:

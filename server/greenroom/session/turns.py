@@ -16,10 +16,10 @@ from greenroom.pipeline.turn import Turn, TurnParts, TurnSettings
 from greenroom.protocol import events
 from greenroom.protocol.commands import AudioHeard, CancelJob, Interrupt, Response, Say
 from greenroom.session.commit import committed
-from greenroom.session.handle import Caller, Reply
+from greenroom.session.handle import Caller, HearsModel, Reply
 from greenroom.session.jobs import Job
 from greenroom.session.operations import operation_as, release_all
-from greenroom.session.prompting import chat_prompt_of
+from greenroom.session.prompting import chat_prompt_of, history_of
 from greenroom.session.session import Session
 from greenroom.store.records import LineRecord
 from greenroom.values import Access, Prompt, Role, TextDelta, ToolCall
@@ -84,7 +84,7 @@ class TurnDesk:
             held: list[LoadedOperation] = []
             try:
                 parts = await self._parts(command.include_audio, self._voices(), held)
-                await self._speak(job, parts, given())
+                await self._speak(job, parts, given(), self._session.house.config.value.turn.audio_lead_ms)
             finally:
                 await release_all(held)
 
@@ -177,7 +177,10 @@ class TurnDesk:
             with guarded(model.binding_id):
                 deltas = closable(cut(answering.generate(prompt), prompt.sampling.stop))
             parts = TurnParts(parts.voice, parts.text_filters, parts.audio_filters, parts.voice_id, model.binding_id)
-            await self._speak(job, parts, deltas)
+            lead_ms = command.audio_lead_ms
+            if lead_ms is None:
+                lead_ms = session.house.config.value.turn.audio_lead_ms
+            await self._speak(job, parts, deltas, lead_ms)
         finally:
             await release_all(held)
 
@@ -185,13 +188,15 @@ class TurnDesk:
         watching = [one for one in self._session.callers.values() if one.debug and one.access >= Access.PERFORMER]
         if not watching:
             return
-        history = [
-            {"type": "chat", "user": message.name or message.role, "message": message.content}
-            for message in prompt.messages
-        ]
+        history = history_of(self._session, len(prompt.messages))
         event = events.PromptBuilt(job_id=job.job_id, instruction_prompt=prompt.system, history=history)
         for caller in watching:
             caller.send(event, job.job_id)
+
+    def _tell_generated(self, job: Job, text: str) -> None:
+        for caller in list(self._session.callers.values()):
+            if caller.debug and caller.access >= Access.PERFORMER and isinstance(caller, HearsModel):
+                caller.generated(job.job_id, text)
 
     def _voices(self) -> Mapping[str, Mapping[str, Any]]:
         """The character's voice by binding; a text can be said also where no character is on call."""
@@ -223,7 +228,9 @@ class TurnDesk:
             voice_id=voice_id,
         )
 
-    async def _speak(self, job: Job, parts: TurnParts, deltas: AsyncGenerator[TextDelta | ToolCall, None]) -> None:
+    async def _speak(
+        self, job: Job, parts: TurnParts, deltas: AsyncGenerator[TextDelta | ToolCall, None], audio_lead_ms: int
+    ) -> None:
         settings = self._session.house.config.value.turn
         spoken: _Spoken
 
@@ -236,7 +243,7 @@ class TurnDesk:
             parts=parts,
             settings=TurnSettings(
                 sentences_ahead=settings.sentences_ahead,
-                audio_lead_ms=settings.audio_lead_ms,
+                audio_lead_ms=audio_lead_ms,
                 first_clause=settings.first_clause,
                 show_thoughts=settings.thoughts == "shown",
                 chunk_ms=settings.chunk_ms,
@@ -245,6 +252,7 @@ class TurnDesk:
             on_text=on_text,
             on_sentence=lambda: self._keep_partial(job, turn),
             started=job.started_at,
+            on_generated=lambda text: self._tell_generated(job, text),
         )
         spoken = self._add(_Spoken(job.job_id, turn))
         try:
@@ -275,11 +283,15 @@ class TurnDesk:
         if not content:
             return
         context = self._session.context
-        spoken.line = context.new_line("chat", self._session.character_name(), content, job_id=job.job_id)
+        spoken.line = context.new_line("chat", self._own_name(), content, job_id=job.job_id)
         await self._session.house.store.add_line(spoken.line)
         if spoken.cut is None:
             spoken.announced = True
             context.added(spoken.line, job.job_id)
+
+    def _own_name(self) -> str:
+        """The character's name as the script shows it."""
+        return self._session.context.translated(self._session.character_name())
 
     async def _settle(self, spoken: _Spoken) -> None:
         """After a turn that was cut short: the context holds what was heard of it."""
@@ -295,7 +307,7 @@ class TurnDesk:
             await self._session.house.store.remove_line(self._session.name, spoken.line.line_id)
         if heard:
             spoken.line = context.new_line(
-                "chat", self._session.character_name(), heard, job_id=spoken.job_id, interrupted=True
+                "chat", self._own_name(), heard, job_id=spoken.job_id, interrupted=True
             )
             await context.add(spoken.line, spoken.job_id)
             spoken.announced = True

@@ -36,6 +36,9 @@ FAMILY: Final = frozenset(
         "generate_text",
         "vectorize_text",
         "query_database",
+        "install_model",
+        "uninstall_model",
+        "cancel_install",
         *CANCELS,
     }
 )
@@ -49,6 +52,9 @@ _ECHOED: Final[Mapping[str, tuple[str, ...]]] = {
     "select_binding": ("binding_name",),
     "select_model": ("model_name",),
     "activate_personality": ("id",),
+    **dict.fromkeys(
+        ("install_model", "uninstall_model", "cancel_install"), ("path", "name", "model_name", "model_url")
+    ),
 }
 """members of the request that stand in its reply"""
 _FAILURE_EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -60,7 +66,12 @@ _FAILURE_EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "generate_text": (GenerationError.name,),
     "query_database": ("vector_db_query",),
 }
-_WITH_STATUS: Final = frozenset({"install_binding", "uninstall_binding", "vectorize_text", "query_database"})
+_WITH_STATUS: Final = frozenset(
+    {
+        *("install_binding", "uninstall_binding", "install_model", "uninstall_model"),
+        *("vectorize_text", "query_database"),
+    }
+)
 _ECHO_CHARS: Final = 256
 
 
@@ -132,10 +143,23 @@ def _activate_personality(data: Payload) -> None:
     _index_or_name(data, "id")
 
 
+def _model(data: Payload) -> None:
+    """lollms names a model by its address, of later versions with one of its variants beside it; and in the order to
+    stop by what it was told on the way."""
+    given = (data.get(key) for key in ("name", "variant_name", "model_name", "path", "model_url"))
+    if (name := next((one for one in given if one), None)) is not None:
+        data["name"] = name
+    if not data.get("binding") and data.get("binding_folder"):
+        data["binding"] = data["binding_folder"]
+    if data.get("binding") == "":
+        data.pop("binding")
+
+
 _REWRITES: Final[Mapping[str, Callable[[Payload], None]]] = {
     "generate_text": _generate_text,
     "activate_personality": _activate_personality,
     "remove_personality": lambda data: _index_or_name(data, "id"),
+    **dict.fromkeys(("install_model", "uninstall_model", "cancel_install"), _model),
 }
 
 
