@@ -3,8 +3,8 @@
     python check.py            all of it
     python check.py -k resume  only the tests; what follows is given to pytest
 
-What the tests need beside Python packages (flite, whose speech the recogniser hears) is installed here where it
-is missing and can be; where it cannot be, the sentence says what to install.
+What the tests need beside Python packages (flite, whose speech the recogniser hears; nginx, as a reverse proxy) is
+installed here where it is missing and can be; where it cannot be, the sentence says what to install.
 """
 
 import os
@@ -37,8 +37,11 @@ def apt_install(*packages: str) -> None:
 
 
 def prepare() -> None:
-    if not shutil.which("flite"):
-        apt_install("flite")
+    system = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    wanted = {"flite": "flite", "nginx": "nginx-light"}
+    missing = [package for program, package in wanted.items() if not shutil.which(program, path=system)]
+    if missing:
+        apt_install(*missing)
 
 
 def main(arguments: list[str]) -> int:

@@ -22,6 +22,7 @@ LEVELS = (
     "pipeline",
     "session",
     "doors",
+    "serving",
     "app",
     "cli commandline __main__",
 )

@@ -7,117 +7,70 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
-from greenroom import __version__, garbage
+from greenroom import garbage
 from greenroom.bindings.discovery import BindingShelf, FoundBinding
 from greenroom.bindings.engines import Engines
 from greenroom.bindings.isolation.isolation import Isolation, IsolationSettings
-from greenroom.config.load import LoadedConfig, load_config
 from greenroom.config.named import NamedConfigs
-from greenroom.config.schema import Config
-from greenroom.config.secrets import Secrets, read_dotenv
-from greenroom.doors.safety import Guard, Token
+from greenroom.config.schema import Config, TlsFiles
+from greenroom.doors.asgi import AsgiApp
+from greenroom.doors.door import Rooms
+from greenroom.doors.proxies import Proxies
 from greenroom.doors.socketio.client import Limits
 from greenroom.doors.socketio.door import SocketDoor
-from greenroom.doors.web.app import create_asgi_app, create_web_app, uvicorn_settings
-from greenroom.errors import BadRequest, GreenroomError, Unavailable
+from greenroom.doors.table import Entrance, entrances
+from greenroom.doors.web.app import create_asgi_app, create_web_app
+from greenroom.errors import GreenroomError
 from greenroom.log import set_up_logging
 from greenroom.metrics import Metrics
-from greenroom.paths import Home, find_home, make_folder
+from greenroom.paths import Home, make_folder
 from greenroom.personalities.shelf import PersonalityShelf
 from greenroom.places import BindingPlaces
+from greenroom.serving.listeners import Listener, bound, guard_of
+from greenroom.serving.preparation import Prepared, ServeOptions, prepare
+from greenroom.serving.ready import ready_lines
+from greenroom.serving.server import HttpServer, stop_signals
 from greenroom.session.directory import SessionDirectory
 from greenroom.session.house import House
 from greenroom.session.operations import release_all
 from greenroom.session.settings import CurrentConfig
 from greenroom.store import Store
-from greenroom.values import Access, Role
+from greenroom.values import Role
 
 if TYPE_CHECKING:
     from greenroom.bindings.environments import Environments
     from greenroom.bindings.programs import Programs
+    from greenroom.doors.wyoming.door import WyomingDoor
+    from greenroom.serving.certificate import Certificate
+
+__all__ = [
+    "EXIT_OK",
+    "EXIT_REFUSED",
+    "Greenroom",
+    "Prepared",
+    "ServeOptions",
+    "open_greenroom",
+    "prepare",
+    "run",
+    "serve",
+]
 
 logger = logging.getLogger(__name__)
 
 _JOBS_END_S = 0.7
 """how long running turns may take to end when the server stops; with the rest it stays below two seconds"""
+_DOORS_CLOSE_S = 0.6
 EXIT_OK = 0
 EXIT_REFUSED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """What the command line says; ``None``: nothing was said."""
-
-    home: Path | None = None
-    config: Path | None = None
-    host: str | None = None
-    port: int | None = None
-    token: str | None = None
-    log_level: str | None = None
-    insecure: bool | None = None
-
-    def overrides(self) -> dict[str, Any]:
-        return {
-            "server.host": self.host,
-            "server.port": self.port,
-            "server.insecure": self.insecure or None,
-            "log.level": self.log_level,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a server is built from."""
-
-    home: Home
-    loaded: LoadedConfig
-    secrets: Secrets
-    tokens: tuple[Token, ...]
-    overrides: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-
-
-def prepare(options: ServeOptions, environ: Mapping[str, str]) -> Prepared:
-    """Read home, ``.env`` and configuration. :raises GreenroomError: with a sentence for the terminal."""
-    home = find_home(options.home, env=environ)
-    dotenv, notes = read_dotenv(home.env_file)
-    secrets = Secrets(environ, dotenv)
-    path = options.config or home.config_file
-    if path is not None and not path.is_file():
-        raise BadRequest(f"there is no configuration file {path}")
-    overrides = options.overrides()
-    loaded = load_config(path, secrets.environment(), overrides)
-    tokens = _tokens(loaded.config, secrets, options.token)
-    return Prepared(home, loaded, secrets, tokens, overrides, (*home.notes, *notes, *loaded.warnings))
-
-
-def _tokens(config: Config, secrets: Secrets, given: str | None) -> tuple[Token, ...]:
-    tokens = []
-    for entry in config.server.tokens:
-        value = secrets.get(entry.env)
-        if not value:
-            raise BadRequest(
-                f"server.tokens: {entry.name}: the environment variable {entry.env} is not set; "
-                "set it there or in the .env file"
-            )
-        tokens.append(Token(value, Access.parse(entry.role), frozenset(entry.sessions)))
-    owner = given or secrets.get("GREENROOM_TOKEN")
-    if owner:
-        tokens.append(Token(owner, Access.OWNER))
-    return tuple(tokens)
 
 
 class Greenroom:
@@ -150,25 +103,54 @@ class Greenroom:
             prompts=home.prompts,
         )
         self.sessions = SessionDirectory(self.house)
-        guard = Guard(
-            host=config.server.host,
-            tokens=prepared.tokens,
-            allowed_hosts=config.server.allowed_hosts,
-            allowed_origins=config.server.allowed_origins,
-            insecure=config.server.insecure,
-        )
+        guard = guard_of(config, prepared.listeners, prepared.tokens)
+        self.rooms = Rooms(self.sessions, self.house, guard, config.session.default)
         self.door = SocketDoor(self.sessions, guard, limits=_limits(config), default_session=config.session.default)
         registry = self.house.metrics.registry
         registry.register(self.door.collector())
         assets = _Folders(self.house.personalities, bindings)
-        self.app = create_asgi_app(self.door.asgi, create_web_app(guard, assets, registry, self._health))
+        self._web = create_web_app(guard, assets, registry, self._health)
+        self._proxies = Proxies(config.server.trusted_proxies, config.server.root_path)
+        self._entrances: dict[str, list[Entrance]] = {}
+        self._wyoming: list[WyomingDoor] = []
         self._started_at = time.monotonic()
 
+    def app_for(self, doors: Iterable[str]) -> AsgiApp:
+        """The ASGI application of an address; a door that stands at several of them is one."""
+        wanted = tuple(doors)
+        for name in wanted:
+            if name not in self._entrances:
+                self._entrances[name] = entrances([name], self.rooms)
+        return create_asgi_app(
+            self.door.asgi if "socketio" in wanted else None,
+            self._web if "web" in wanted else None,
+            [entrance for name in wanted for entrance in self._entrances[name]],
+            self._proxies,
+        )
+
+    async def open_wyoming(self, made: socket.socket, listener: Listener) -> None:
+        """The Wyoming door on a bound socket."""
+        from greenroom.doors.wyoming.door import open_wyoming
+        from greenroom.serving.certificate import lan_addresses
+
+        self._wyoming.append(await open_wyoming(self.rooms, made, listener.place.host, lan_addresses()))
+
+    def _clients(self) -> dict[str, int]:
+        """Lasting connections by door, of the doors that are open."""
+        found = {name: sum(one.clients for one in each) for name, each in self._entrances.items()}
+        if "socketio" in found:
+            found["socketio"] = self.door.clients
+        if self._wyoming:
+            found["wyoming"] = sum(door.clients for door in self._wyoming)
+        return found
+
     async def _health(self) -> Mapping[str, Any]:
+        doors = self._clients()
         return {
             "uptime_s": round(time.monotonic() - self._started_at, 1),
             "sessions": len(self.sessions),
-            "clients": self.door.clients,
+            "clients": sum(doors.values()),
+            "doors": {name: {"clients": count} for name, count in doors.items()},
             "engines": self.engines.open_count,
             "bindings": {name: found.status for name, found in self.house.bindings.all().items()},
         }
@@ -192,7 +174,17 @@ class Greenroom:
     async def close(self) -> None:
         """Tell everyone, save everything, let go."""
         await self.sessions.close("the server is shutting down", _JOBS_END_S)
-        await self.door.close("shutdown", "the server is shutting down; it may come back in a moment")
+        others = [one.close() for each in self._entrances.values() for one in each]
+        others += [door.close() for door in self._wyoming]
+        told = self.door.close("shutdown", "the server is shutting down; it may come back in a moment")
+        ended = await asyncio.gather(
+            told, *(asyncio.wait_for(one, _DOORS_CLOSE_S) for one in others), return_exceptions=True
+        )
+        for failure in ended:
+            if isinstance(failure, TimeoutError):
+                logger.warning("a door did not close within %g s", _DOORS_CLOSE_S)
+            elif isinstance(failure, BaseException):
+                logger.error("a door did not close: %s", failure, exc_info=failure)
 
     async def release(self) -> None:
         await self.engines.close()
@@ -283,130 +275,78 @@ async def open_greenroom(prepared: Prepared) -> AsyncGenerator[Greenroom, None]:
         await greenroom.release()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. :raises Unavailable: saying what is in the way."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise Unavailable(f"{host} is no address of this machine: {error.strerror or error}") from error
-    bound = socket.socket(family, kind, protocol)
-    if sys.platform != "win32":
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(address)
-        bound.listen(2048)
-    except OSError as error:
-        bound.close()
-        reason = "it is in use, perhaps by another Greenroom" if error.errno in _IN_USE else error.strerror or error
-        raise Unavailable(f"port {port} on {host} cannot be opened: {reason}; choose another with --port") from error
-    bound.setblocking(False)
-    return bound
-
-
-_IN_USE = {98, 48, 10048}
-"""EADDRINUSE on Linux, macOS and Windows"""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: on a signal, clients are told and jobs end before the transports close."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-        self._leaving = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    async def main_loop(self) -> None:
-        """As uvicorn's, which wakes ten times a second to look whether it shall stop: once a second, for the clock."""
-        tick = 0
-        while not await self.on_tick(tick):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), 1.0)
-            tick += 10
-
-    def leave(self) -> None:
-        self.should_exit = True
-        self._leaving.set()
-
-
 async def serve(prepared: Prepared) -> None:
     """Serve until a signal. :raises GreenroomError: when it cannot start."""
-    config = prepared.loaded.config.server
-    bound = listen(config.host, config.port)
-    try:
+    listeners = prepared.listeners
+    certificate = _certificate(prepared)
+    context = certificate.context() if certificate is not None else None
+    with bound(listeners) as sockets:
         async with open_greenroom(prepared) as greenroom:
-            server = _Server(
-                uvicorn.Config(
-                    greenroom.app,
-                    log_config=None,
-                    timeout_graceful_shutdown=1,
-                    **uvicorn_settings(),
-                )
-            )
+            opened = list(zip(listeners, sockets, strict=True))
+            servers = [
+                (HttpServer(greenroom.app_for(listener.doors), context if listener.tls else None), made)
+                for listener, made in opened
+                if not listener.is_wyoming
+            ]
             stopping = asyncio.Event()
-            with _signals(stopping):
-                serving = asyncio.create_task(server.serve(sockets=[bound]), name="uvicorn")
-                warming = asyncio.create_task(_started(server, greenroom, bound), name="start")
+            with stop_signals(stopping):
+                serving = [asyncio.create_task(server.serve(sockets=[made])) for server, made in servers]
+                starting = asyncio.create_task(_started(greenroom, servers, opened, certificate), name="start")
                 stopped = asyncio.create_task(stopping.wait(), name="wait for a signal")
-                await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                failing = asyncio.create_task(_failed(starting), name="wait for a failed start")
+                await asyncio.wait({*serving, stopped, failing}, return_when=asyncio.FIRST_COMPLETED)
                 logger.info("stopping")
-                for task in (warming, stopped):
+                for task in (starting, stopped, failing):
                     task.cancel()
-                await asyncio.gather(warming, stopped, return_exceptions=True)
+                ended = await asyncio.gather(starting, stopped, failing, return_exceptions=True)
                 await greenroom.close()
-                server.leave()
-                await serving
-    finally:
-        bound.close()
+                for server, _ in servers:
+                    server.leave()
+                await asyncio.gather(*serving)
+                if isinstance(ended[0], GreenroomError):
+                    raise ended[0]
 
 
-async def _started(server: _Server, greenroom: Greenroom, bound: socket.socket) -> None:
-    await server.listening.wait()
-    host, port = bound.getsockname()[:2]
-    _announce(greenroom, f"http://{f'[{host}]' if ':' in host else host}:{port}")
+def _certificate(prepared: Prepared) -> "Certificate | None":
+    """What https is served with; ``None`` where nothing is. :raises GreenroomError: it cannot be used."""
+    if not any(listener.tls for listener in prepared.listeners):
+        return None
+    from greenroom.serving.certificate import given_certificate, own_certificate
+
+    server = prepared.loaded.config.server
+    if isinstance(server.tls, TlsFiles):
+        return given_certificate(server.tls.cert, server.tls.key, prepared.home.root)
+    hosts = [listener.place.host for listener in prepared.listeners if not listener.place.path]
+    names = [name.rpartition(":")[0] or name for name in server.allowed_hosts]
+    return own_certificate(prepared.home.tls, [*hosts, *names])
+
+
+async def _failed(starting: "asyncio.Task[None]") -> None:
+    """Returns only when the start has failed."""
+    await asyncio.wait({starting})
+    if starting.cancelled() or starting.exception() is None:
+        await asyncio.Event().wait()
+
+
+async def _started(
+    greenroom: Greenroom,
+    servers: Sequence[tuple[HttpServer, socket.socket]],
+    opened: Sequence[tuple[Listener, socket.socket]],
+    certificate: "Certificate | None",
+) -> None:
+    for server, _ in servers:
+        await server.listening.wait()
+    for listener, made in opened:
+        if listener.is_wyoming:
+            await greenroom.open_wyoming(made, listener)
+    lines = ready_lines([listener for listener, _ in opened], [made for _, made in opened], certificate)
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
     try:
         await greenroom.warm_up()
     except GreenroomError as error:
         logger.warning("warming up: %s", error.message)
     await garbage.collect_when(lambda: greenroom.sessions.idle)
-
-
-def _announce(greenroom: Greenroom, address: str) -> None:
-    default = "" if address.endswith(":9601") else f" --url {address}"
-    lines = (
-        f"Greenroom {__version__} is ready at {address}",
-        f'  try   greenroom say "Hello, who are you?"{default}     in another terminal',
-        f"  or    greenroom chat{default}",
-        "  stop  Ctrl-C",
-    )
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
-
-
-@contextmanager
-def _signals(stopping: asyncio.Event) -> Iterator[None]:
-    """The first signal asks to stop; a second one while stopping ends the process at once."""
-    loop = asyncio.get_running_loop()
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
-
-    def stop(*_: object) -> None:
-        if stopping.is_set():
-            os._exit(130)
-        loop.call_soon_threadsafe(stopping.set)
-
-    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
 
 
 def run(options: ServeOptions) -> int:

@@ -56,6 +56,11 @@ def bind_job(job_id: str) -> Iterator[None]:
         _job.reset(token)
 
 
+def bound_ids() -> dict[str, str]:
+    """``session`` and ``job`` of the context, as far as there are any: for work that goes on in another process."""
+    return {name: found for name, found in (("session", _session.get()), ("job", _job.get())) if found}
+
+
 class _Bound(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.session = _session.get()

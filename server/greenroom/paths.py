@@ -84,6 +84,11 @@ class Home:
         return self.root / "environments"
 
     @property
+    def tls(self) -> Path:
+        """The certificate that the server has made for itself, and its key."""
+        return self.root / "tls"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

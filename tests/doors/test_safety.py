@@ -153,3 +153,13 @@ def test_nonsense_in_the_configuration_is_refused() -> None:
         Guard(allowed_origins=["example.org"])
     with pytest.raises(BadRequest):
         Guard(allowed_hosts=["http://example.org"])
+
+
+def test_a_server_with_several_addresses_goes_by_each() -> None:
+    guard = Guard(host="127.0.0.1", further=["192.168.1.5", "room.lan"], tokens=[Token("a", Access.OWNER)])
+    for host in ("localhost:1", "192.168.1.5", "room.lan:80"):
+        guard.check_host(Source(host=host))
+    with pytest.raises(Forbidden):
+        guard.check_host(Source(host="192.168.1.6"))
+    with pytest.raises(BadRequest, match=r"listening on 192\.168\.1\.5 lets other machines in"):
+        Guard(host="127.0.0.1", further=["192.168.1.5"])

@@ -86,6 +86,23 @@ def test_personalities_by_index_name_and_element() -> None:
         assert command.id == wanted
 
 
+@pytest.mark.parametrize("event", ["install_model", "uninstall_model", "cancel_install"])
+@pytest.mark.parametrize(
+    ("data", "name", "binding"),
+    [
+        ({"path": "https://host/m.bin"}, "https://host/m.bin", None),
+        ({"path": "https://host/m.bin", "type": "gguf", "variant_name": "m.q4.bin"}, "m.q4.bin", None),
+        ({"model_name": "m", "binding_folder": "toy", "model_url": "https://host/m.bin"}, "m", "toy"),
+        ({"name": "m", "binding": "toy", "path": "x"}, "m", "toy"),
+        ({"name": "m", "binding": ""}, "m", None),
+    ],
+)
+def test_models_by_their_address(event: str, data: dict[str, Any], name: str, binding: str | None) -> None:
+    command = parse_command(event, normalise(event, [data]))
+    assert isinstance(command, commands.InstallModel | commands.UninstallModel | commands.CancelInstall)
+    assert (command.name, command.binding) == (name, binding)
+
+
 def test_strange_members_are_passed_over_only_in_lollms_events() -> None:
     parse_command("select_binding", normalise("select_binding", [{"binding_name": "x", "foo": 1}]))
     with pytest.raises(BadRequest):

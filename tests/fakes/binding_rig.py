@@ -32,6 +32,7 @@ class Places:
             lambda name, url: self.secrets.get((name, url)),
             self.assets / found.id,
             self.programs,
+            found.card.program,
         )
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_READY = re.compile(r"is ready at (http://\S+)")
+_READY = re.compile(r"is ready at (https?://\S+)")
 
 
 @dataclass(slots=True)
@@ -41,15 +41,20 @@ class ServerProcess:
 
 
 async def start_server(
-    home: Path, *arguments: str, env: Mapping[str, str] | None = None, port: int = 0
+    home: Path, *arguments: str, env: Mapping[str, str] | None = None, port: int | None = 0
 ) -> ServerProcess:
-    """``greenroom serve`` on any free port. :raises RuntimeError: with what it printed, if it does not start."""
+    """``greenroom serve`` on any free port; ``None``: where its configuration says.
+
+    :raises RuntimeError: with what it printed, if it does not start.
+    """
     home.mkdir(parents=True, exist_ok=True)
     log = home / "server.log"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
     with log.open("ab") as sink:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "greenroom", "serve", "--home", str(home), "--port", str(port), *arguments),
+            *(sys.executable, "-m", "greenroom", "serve", "--home", str(home)),
+            *(() if port is None else ("--port", str(port))),
+            *arguments,
             stdout=subprocess.PIPE,
             stderr=sink,
             stdin=subprocess.DEVNULL,
@@ -69,7 +74,7 @@ async def start_server(
 
 @asynccontextmanager
 async def running_server(
-    home: Path, *arguments: str, env: Mapping[str, str] | None = None, port: int = 0
+    home: Path, *arguments: str, env: Mapping[str, str] | None = None, port: int | None = 0
 ) -> AsyncGenerator[ServerProcess, None]:
     server = await start_server(home, *arguments, env=env, port=port)
     try:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from greenroom.bindings.program_card import ProgramCard
 from greenroom.errors import BadRequest
 from greenroom.values import Role
 from greenroom.yaml_text import load_yaml
@@ -31,6 +32,7 @@ class BindingCard(BaseModel):
     isolation: Literal["none", "process"] = Field(
         default="none", description="process: it runs in a process of its own; config.yaml may say otherwise"
     )
+    program: ProgramCard | None = Field(default=None, description="the external program that it needs")
     offline: bool = Field(default=False, description="works with no network")
 
 

@@ -22,7 +22,9 @@ class Elsewhere(Protocol):
 
     def isolates(self, found: "FoundBinding") -> bool: ...
 
-    def missing_packages(self, found: "FoundBinding") -> list[str]: ...
+    def lack(self, found: "FoundBinding") -> str:
+        """What has to be installed before it can run there, and how: a sentence; empty if nothing has."""
+        ...
 
     def load(self, found: "FoundBinding") -> Binding:
         """What stands for the binding in this process. May block. :raises GreenroomError: if there is nothing."""
@@ -48,13 +50,18 @@ class FoundBinding:
         return (self.folder / CODE_FILE).is_file()
 
     def missing_packages(self) -> list[str]:
-        if self.elsewhere is not None:
-            return self.elsewhere.missing_packages(self)
-        return self.missing_here()
-
-    def missing_here(self) -> list[str]:
         """Of the packages that the card names, those that this interpreter lacks."""
         return [name for name in self.card.imports if not _importable(name)]
+
+    def lack_here(self) -> str:
+        """What has to be installed before it can run in this process: a sentence; empty if nothing has."""
+        names = ", ".join(self.missing_packages())
+        mend = self.card.install or f"pip install {names}"
+        return f"{self.id} needs {names}; install with: {mend}" if names else ""
+
+    @property
+    def lack(self) -> str:
+        return self.elsewhere.lack(self) if self.elsewhere is not None else self.lack_here()
 
     @property
     def status(self) -> str:
@@ -63,7 +70,7 @@ class FoundBinding:
             return "broken"
         if not self.has_code:
             return "foreign"
-        return "missing_packages" if self.missing_packages() else "ready"
+        return "missing_packages" if self.lack else "ready"
 
     @property
     def problem(self) -> str:
@@ -73,11 +80,7 @@ class FoundBinding:
                 return self.error
             case "foreign":
                 return f"{self.id} is a lollms binding: its card is listed, its code is not run by Greenroom"
-            case "missing_packages":
-                names = ", ".join(self.missing_packages())
-                mend = self.card.install or f"pip install {names}"
-                return f"{self.id} needs {names}; install with: {mend}"
-        return ""
+        return self.lack
 
     def load(self) -> Binding:
         """Import ``binding.py``, once. :raises Unavailable: with what is wrong and what mends it."""
@@ -99,6 +102,8 @@ class FoundBinding:
     def operation(self, role: Role) -> type[AnyOperation]:
         """The class for a role. :raises NotFound: if the binding does not serve it."""
         operations = self.load().operations
+        if role is Role.MCP and role not in operations and Role.T2T in operations:
+            role = Role.T2T  # any text model can pick tools
         if role not in operations:
             served = ", ".join(operations) or "none"
             raise NotFound(

@@ -235,6 +235,20 @@ class Environments:
             )
 
 
+@contextmanager
+def held(python: Path) -> Iterator[None]:
+    """While it is held, nobody removes the environment to which this interpreter belongs: what
+    :meth:`Environments.python_for` gave.
+
+    :raises Unavailable: it has just been removed.
+    """
+    folder = python.parents[1]
+    with Folders(folder.parent).used(folder) as there:
+        if not there:
+            raise Unavailable(f"the environment {folder.name} has just been removed; try again")
+        yield
+
+
 def size_text(count: float) -> str:
     for unit, size in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)):
         if count >= size:

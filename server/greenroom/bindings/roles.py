@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from greenroom.bindings.program_card import ProgramCard
     from greenroom.bindings.programs import Programs
 
 OWNER_ONLY: dict[str, Any] = {"access": "owner"}
@@ -64,6 +65,8 @@ class Place:
     """``assets/<binding id>`` of the home; may not exist"""
     programs: Callable[[], Programs] = no_programs
     """the external programs of this process, shared by all bindings; :raises Unavailable: where there can be none"""
+    program: ProgramCard | None = None
+    """the ``program`` of the binding's card"""
 
 
 @dataclass(frozen=True, slots=True)

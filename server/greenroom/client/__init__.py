@@ -9,6 +9,8 @@
 :mod:`greenroom.protocol.events`. Errors are those of :mod:`greenroom.errors`.
 """
 
+from pathlib import Path
+
 from greenroom.client.answer import Answer
 from greenroom.client.connection import DEFAULT_CLIENT, ConnectOptions
 from greenroom.client.received import Missed, Received, Unknown
@@ -46,6 +48,8 @@ def connect(
     client: str = DEFAULT_CLIENT,
     connect_timeout_s: float = 10.0,
     away_limit_s: float = 60.0,
+    certificate: str | Path | None = None,
+    insecure: bool = False,
 ) -> Room:
     """A room to enter with ``async with``; the arguments are explained at :class:`ConnectOptions`.
 
@@ -62,5 +66,7 @@ def connect(
             client=client,
             connect_timeout_s=connect_timeout_s,
             away_limit_s=away_limit_s,
+            certificate=certificate,
+            insecure=insecure,
         )
     )

@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from greenroom import __version__
 from greenroom.client.cursor import Cursor, Rejoined, Verdict
 from greenroom.client.failures import refused
-from greenroom.client.link import Address, Link, LinkLost
+from greenroom.client.link import Address, Link, LinkLost, trust
 from greenroom.client.received import Missed, Received, decode
 from greenroom.errors import Busy, GreenroomError, TooSlow, Unavailable
 from greenroom.protocol.events import AudioDropped, SessionJoined
@@ -38,6 +40,10 @@ class ConnectOptions:
     connect_timeout_s: float = 10.0
     away_limit_s: float = 60.0
     """how long it tries to reconnect before everything that waits fails; 0: it does not reconnect"""
+    certificate: str | Path | None = None
+    """a PEM file that is trusted beside the system's, such as ``tls/cert.pem`` of the server's home"""
+    insecure: bool = False
+    """take any certificate of an https server, whoever it is"""
 
 
 class Listener:
@@ -59,6 +65,7 @@ class Connection:
         """what the server said last about the session"""
         self._address = Address.parse(options.url)
         self._listener = listener
+        self._tls: ssl.SSLContext | None = None
         self._cursor = Cursor()
         self._link: Link | None = None
         self._ready = asyncio.Event()
@@ -113,7 +120,8 @@ class Connection:
         options = self.options
         greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._greeted = greeted
-        link = Link(self._address, self._event)
+        tls = self._tls = self._tls or trust(self._address, options.certificate, options.insecure)
+        link = Link(self._address, self._event, tls)
         try:
             await link.open(self._auth(), options.connect_timeout_s)
             lost = asyncio.create_task(link.lost.wait())

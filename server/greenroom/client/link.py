@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,12 +51,31 @@ class Address:
         return cls(f"{parts.scheme}://{parts.netloc}", f"{prefix}/socket.io" if prefix else "socket.io")
 
 
-class Link:
-    """:param on_event: called in order, on the event loop, with the wire name and the payload of each event."""
+def trust(address: Address, certificate: str | Path | None, insecure: bool) -> ssl.SSLContext | None:
+    """Whom to believe at an https address; ``None`` at others. :raises BadRequest: ``certificate`` is none."""
+    if not address.url.startswith(("https:", "wss:")):
+        return None
+    context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif certificate is not None:
+        try:
+            context.load_verify_locations(cafile=certificate)
+        except (OSError, ssl.SSLError) as error:
+            raise BadRequest(f"{certificate} holds no certificate: {error.strerror or error}") from error
+    return context
 
-    def __init__(self, address: Address, on_event: EventHandler) -> None:
+
+class Link:
+    """:param on_event: called in order, on the event loop, with the wire name and the payload of each event.
+    :param tls: whom to believe, of an https server.
+    """
+
+    def __init__(self, address: Address, on_event: EventHandler, tls: ssl.SSLContext | None = None) -> None:
         self._address = address
         self._on_event = on_event
+        self._tls = tls
         self._answers: set[asyncio.Future[object]] = set()
         self._refusal: object = None
         self._http: aiohttp.ClientSession | None = None
@@ -64,7 +85,7 @@ class Link:
 
     async def open(self, auth: Mapping[str, Any], timeout_s: float) -> None:
         """:raises Unauthorized, Forbidden, Unavailable, ...: why the server cannot be used, as a sentence."""
-        self._http = aiohttp.ClientSession()
+        self._http = aiohttp.ClientSession(connector=None if self._tls is None else aiohttp.TCPConnector(ssl=self._tls))
         self._socket = socketio.AsyncClient(
             reconnection=False,
             handle_sigint=False,
@@ -150,6 +171,13 @@ class Link:
                 return Unavailable(
                     f"something answers at {self._address.url}, but it is no Greenroom (HTTP {cause.status})",
                     kind="foreign_server",
+                )
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                told = getattr(getattr(cause, "certificate_error", cause), "verify_message", "") or "unknown"
+                return Unavailable(
+                    f"the certificate of {self._address.url} is not trusted: {told}; give it as "
+                    "certificate, or say that any will do (--insecure)",
+                    kind="untrusted",
                 )
             cause = cause.__cause__ or cause.__context__
         return Unavailable(f"no Greenroom answers at {self._address.url}", kind="unreachable")

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from greenroom.config.keys import Key, sections, walk
-from greenroom.config.schema import OperationEntry, Section, TokenEntry
+from greenroom.config.schema import ListenEntry, OperationEntry, Section, TokenEntry
 from greenroom.config.wording import schema_at, wanted
 
 _PLAIN = re.compile(r"[A-Za-z0-9][\w./-]*")
@@ -47,11 +47,13 @@ A configuration of jaison or of lollms (version 11) loads as it is; what has no 
 def configuration_page() -> str:
     """The whole of ``docs/configuration.md``."""
     parts = [_INTRODUCTION, "## Top level\n", _table(key for key in walk() if len(key.path) == 1)]
-    parts += ["Entries of `operations` (other keys are the binding's options):\n", _entry_table(OperationEntry)]
+    parts += ["Entries of `operations` (other keys are the binding's options):\n"]
+    parts += [_entry_table(OperationEntry, ("operations", 0))]
+    parts += ["Entries of `listen`:\n", _entry_table(ListenEntry, ("listen", 0))]
     for name, section in sections().items():
         parts += [f"## {name}\n", f"{_purpose(section)}\n", _table(key for key in walk() if key.path[0] == name)]
         if name == "server":
-            parts += ["Entries of `server.tokens`:\n", _entry_table(TokenEntry)]
+            parts += ["Entries of `server.tokens`:\n", _entry_table(TokenEntry, ("server", "tokens", 0))]
     return "\n".join(parts)
 
 
@@ -68,9 +70,8 @@ def _table(keys: Iterator[Key]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _entry_table(model: type[BaseModel]) -> str:
+def _entry_table(model: type[BaseModel], way: tuple[str | int, ...]) -> str:
     lines = ["| key | meaning | wanted | default |", "|---|---|---|---|"]
-    way: tuple[str | int, ...] = ("operations", 0) if model is OperationEntry else ("server", "tokens", 0)
     for name, field in model.model_fields.items():
         default = "required" if field.is_required() else f"`{_in_flow(_plain(field.default))}`"
         lines.append(_row(f"`{name}`", field.description, wanted(schema_at((*way, name)) or {}), default))

@@ -8,29 +8,43 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from greenroom.config.network import JaisonConfig, ListenEntry, ServerConfig, TlsFiles, TokenEntry, WyomingConfig
 from greenroom.config.options import checked_options
+from greenroom.config.parts import (
+    DAY_S,
+    KIB,
+    MIB,
+    OWNER,
+    BindingId,
+    OptionalText,
+    Section,
+    SessionName,
+    ShortText,
+)
 from greenroom.values import Role
 
-OWNER: dict[str, Any] = {"access": "owner"}
-"""The mark of a key that only the owner may change over the wire."""
-
-KIB = 1024
-MIB = 1024 * KIB
-DAY_S = 86_400
-
-
-def _origin(value: str) -> str:
-    origin = value.strip().rstrip("/").lower()
-    if origin != "null" and not re.fullmatch(r"[a-z][a-z0-9+.\-]*://[^/\s*?#]+", origin):
-        raise PydanticCustomError("origin", "wanted an origin such as https://example.org:8080")
-    return origin
-
-
-def _host_name(value: str) -> str:
-    host = value.strip().lower()
-    if not re.fullmatch(r"[^\s/*?#@]+", host):
-        raise PydanticCustomError("host", "wanted a host name, with or without :port, and no scheme")
-    return host
+__all__ = [
+    "OWNER",
+    "BindingId",
+    "Config",
+    "ContextConfig",
+    "GenerationConfig",
+    "JaisonConfig",
+    "LimitsConfig",
+    "ListenEntry",
+    "LogConfig",
+    "OperationEntry",
+    "Section",
+    "ServerConfig",
+    "SessionConfig",
+    "SessionName",
+    "ShortText",
+    "StoreConfig",
+    "TlsFiles",
+    "TokenEntry",
+    "TurnConfig",
+    "WyomingConfig",
+]
 
 
 def _upper(value: Any) -> Any:
@@ -43,92 +57,12 @@ def _database(value: str) -> str:
     return value
 
 
-SHORT = StringConstraints(min_length=1, max_length=256)
-SESSION_NAME = StringConstraints(min_length=1, max_length=64, pattern=r"^[^/\\\x00-\x1f\x7f]+$")
-ShortText = Annotated[str, SHORT]
-SessionName = Annotated[str, SESSION_NAME]
-BindingId = Annotated[str, StringConstraints(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
-OptionalText = Annotated[str, StringConstraints(max_length=1024)]
-
-
 def _isolation(value: str) -> str:
     if value not in ("process", "none") and not re.fullmatch(r"(https?://[^/\s?#@]+/?|unix:/\S+)", value):
         raise PydanticCustomError(
             "isolation", "wanted process, none, http(s)://host:port of a `greenroom bind serve`, or unix:/path"
         )
     return value
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        validate_default=False,
-        allow_inf_nan=False,
-        coerce_numbers_to_str=True,
-        protected_namespaces=(),
-    )
-
-
-class TokenEntry(Section):
-    """One token. Its value is no part of the configuration: it stands in the environment or in ``.env``."""
-
-    name: Annotated[ShortText, Field(description="what the log calls the holder")]
-    env: Annotated[
-        str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the token")
-    ]
-    role: Annotated[Literal["viewer", "performer", "owner"], Field(description="the most that it allows")] = "performer"
-    sessions: Annotated[tuple[SessionName, ...], Field(description="sessions that it opens; empty: all")] = ()
-
-
-class ServerConfig(Section):
-    """Where the server listens, and who may come in."""
-
-    host: Annotated[
-        ShortText,
-        Field(description="address to listen on; beyond this machine it needs tokens", json_schema_extra=OWNER),
-    ] = "127.0.0.1"
-    port: Annotated[
-        int, Field(ge=0, le=65_535, description="TCP port; 0 takes any free one", json_schema_extra=OWNER)
-    ] = 9601
-    allowed_origins: Annotated[
-        tuple[Annotated[str, AfterValidator(_origin)], ...],
-        Field(
-            description="web origins allowed beside this machine's own",
-            examples=[["https://overlay.example.org"]],
-            json_schema_extra=OWNER,
-        ),
-    ] = ()
-    allowed_hosts: Annotated[
-        tuple[Annotated[str, AfterValidator(_host_name)], ...],
-        Field(
-            description="Host names that clients may use beside localhost and the listening address",
-            examples=[["greenroom.lan"]],
-            json_schema_extra=OWNER,
-        ),
-    ] = ()
-    insecure: Annotated[
-        bool, Field(description="listen beyond this machine without any token", json_schema_extra=OWNER)
-    ] = False
-    max_clients: Annotated[
-        int, Field(ge=1, le=100_000, description="clients connected at once", json_schema_extra=OWNER)
-    ] = 1000
-    tokens: Annotated[
-        tuple[TokenEntry, ...],
-        Field(
-            description="tokens, each named by the variable that holds it; GREENROOM_TOKEN is always an owner's",
-            examples=[[{"name": "overlay", "env": "GREENROOM_OVERLAY_TOKEN", "role": "viewer", "sessions": ["main"]}]],
-            json_schema_extra=OWNER,
-        ),
-    ] = ()
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> "ServerConfig":
-        names = [token.name for token in self.tokens]
-        for name in names:
-            if names.count(name) > 1:
-                raise PydanticCustomError("duplicate", "two tokens are named {name}", {"name": name, "key": "tokens"})
-        return self
 
 
 class SessionConfig(Section):
@@ -170,7 +104,7 @@ class ContextConfig(Section):
     name_translations: Annotated[
         dict[ShortText, ShortText],
         Field(description="names as they come: names as the script shows them", examples=[{"xX_bob_Xx": "Bob"}]),
-    ] = {}
+    ] = {}  # noqa: RUF012 -- pydantic copies it
     instruction_prompt_filename: Annotated[
         OptionalText, Field(description="file of prompts/instructions/; empty: none")
     ] = ""
@@ -369,7 +303,7 @@ class Config(Section):
             description="options for every use of a binding; an operation's own come first",
             examples=[{"openai": {"base_url": "http://localhost:8080/v1"}}],
         ),
-    ] = {}
+    ] = {}  # noqa: RUF012 -- pydantic copies it
     isolation: Annotated[
         dict[BindingId, Annotated[str, AfterValidator(_isolation)]],
         Field(
@@ -379,7 +313,7 @@ class Config(Section):
             examples=[{"pocketsphinx": "process", "melo": "http://192.168.1.20:9610"}],
             json_schema_extra=OWNER,
         ),
-    ] = {}
+    ] = {}  # noqa: RUF012 -- pydantic copies it
     isolation_idle_s: Annotated[
         float,
         Field(
@@ -389,6 +323,21 @@ class Config(Section):
             json_schema_extra=OWNER,
         ),
     ] = 900
+    listen: Annotated[
+        tuple[ListenEntry, ...],
+        Field(
+            max_length=32,
+            description="addresses and the doors open at each; empty: server.host and server.port with every HTTP door",
+            examples=[
+                [
+                    {"address": "127.0.0.1:9601"},
+                    {"address": "0.0.0.0:7272", "doors": ["jaison"]},
+                    {"address": "tcp://127.0.0.1:10200"},
+                ]
+            ],
+            json_schema_extra=OWNER,
+        ),
+    ] = ()
     server: ServerConfig = ServerConfig()
     session: SessionConfig = SessionConfig()
     context: ContextConfig = ContextConfig()
@@ -397,6 +346,8 @@ class Config(Section):
     store: StoreConfig = StoreConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
+    jaison: JaisonConfig = JaisonConfig()
+    wyoming: WyomingConfig = WyomingConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
@@ -406,6 +357,12 @@ class Config(Section):
                 "wanted a number below {count}, the length of personalities, found {given}",
                 {"count": len(self.personalities), "given": self.active_personality, "key": "active_personality"},
             )
+        addresses = [entry.address for entry in self.listen]
+        for index, address in enumerate(addresses):
+            if address in addresses[:index] and not address.endswith(":0"):
+                raise PydanticCustomError(
+                    "duplicate", "{address} stands there twice", {"address": address, "key": f"listen.{index}.address"}
+                )
         seen: set[tuple[Role, str]] = set()
         for entry in self.operations:
             place = (entry.role, entry.id if entry.role.is_filter else "")

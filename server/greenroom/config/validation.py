@@ -102,4 +102,4 @@ _SPEAKING = frozenset({"secret", "plain", "duplicate", "operation_duplicate", "a
 
 def _is_ours(kind: str) -> bool:
     """Errors that the schema's own validators raise: they say themselves what they wanted."""
-    return kind in _SPEAKING or kind in ("origin", "host", "database")
+    return kind in _SPEAKING or kind in ("origin", "host", "database", "address", "network", "root_path", "listen")

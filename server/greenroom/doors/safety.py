@@ -118,6 +118,7 @@ def _split(authority: str, default_port: int | None = None) -> tuple[str, int | 
 
 class Guard:
     """:param host: the address that the server listens on.
+    :param further: other addresses that it listens on.
     :param allowed_hosts: further names that clients may use for it (``greenroom.lan``, ``greenroom.lan:8080``).
     :param allowed_origins: origins of web pages beside the server's own (``https://overlay.example.org``, ``null``).
     :param insecure: the owner wants it to be reachable from other machines without any token.
@@ -128,6 +129,7 @@ class Guard:
         self,
         *,
         host: str = "127.0.0.1",
+        further: Iterable[str] = (),
         tokens: Iterable[Token] = (),
         allowed_hosts: Iterable[str] = (),
         allowed_origins: Iterable[str] = (),
@@ -136,12 +138,15 @@ class Guard:
         self._tokens = [(_digest(token.value), token) for token in tokens]
         if any(not token.value for _, token in self._tokens):
             raise BadRequest("a token is empty")
-        if not is_loopback(host) and not self._tokens and not insecure:
-            raise BadRequest(
-                f"listening on {host} lets other machines in: set a token, or start with --insecure if that is meant"
-            )
+        own = (host, *further)
+        for each in own:
+            if not is_loopback(each) and not self._tokens and not insecure:
+                raise BadRequest(
+                    f"listening on {each} lets other machines in: "
+                    "set a token, or start with --insecure if that is meant"
+                )
         self._hosts: set[str] = set()
-        for entry in (host, *allowed_hosts):
+        for entry in (*own, *allowed_hosts):
             parts = _split(f"[{entry}]" if entry.count(":") > 1 and not entry.startswith("[") else entry)
             if parts is None:
                 raise BadRequest(f"{entry!r} is no host name")

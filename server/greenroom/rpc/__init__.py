@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         ResponseDocumentation,
         ServiceDocumentation,
     )
-    from greenroom.rpc.failures import ApiError, CallRefused, UploadCut
+    from greenroom.rpc.failures import ApiError, CallRefused, Unreachable, UploadCut
     from greenroom.rpc.files import File, FileLike, FileLikeHandler
     from greenroom.rpc.fork import Fork, ForkApp
     from greenroom.rpc.limits import Limits
@@ -185,6 +185,7 @@ __all__ = [
     "TypeHandler",
     "TypeTools",
     "UnionHandler",
+    "Unreachable",
     "UploadCut",
     "WebAppEntryPoint",
     "build_decorator",
@@ -207,7 +208,7 @@ _PLACES: Final = {
     "declaration": "EndpointAttributes HttpMethod build_decorator endpoint service websocket",
     "documentation": "ApiDocumentation CallDocumentation DocumentationService EndpointDocumentation "
     "IDocumentationService RequestDocumentation ResponseDocumentation ServiceDocumentation",
-    "failures": "ApiError CallRefused UploadCut",
+    "failures": "ApiError CallRefused Unreachable UploadCut",
     "files": "File FileLike FileLikeHandler",
     "fork": "Fork ForkApp",
     "limits": "Limits",

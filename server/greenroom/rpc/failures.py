@@ -4,6 +4,7 @@
     |- CallRefused    the server will not make this call: 4xx, the message says why
     |- UploadCut      the client left in the middle of what it sent; raised in the method that reads it
     '- ApiError       raised by the client for whatever the server answered but a result
+       '- Unreachable    no connection came about: the call was never sent
 
 A stranger is told the class and the message of what a method raised, never a traceback. Peers of this library also get
 ``{"type", "message", "data"}``, from which :meth:`ApiError.restore` makes the error of :mod:`greenroom.errors` again.
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from greenroom import errors
-from greenroom.errors import BindingFailed, GreenroomError, Internal
+from greenroom.errors import GreenroomError, Internal
 
 STATUSES: Final[Mapping[str, int]] = {
     "bad_request": 400,
@@ -95,10 +96,19 @@ class ApiError(GreenroomError):
             "details": details if isinstance(details, dict) else None,
         }
         if cls is None:
+            cls = _TREE.get(str(fields.get("base")))
+        if cls is None:
             return Internal(f"{self.type}: {message}" if self.type else message, **common)
-        if issubclass(cls, BindingFailed):
-            return cls(message, **common, retryable=bool(fields.get("retryable")))
-        return cls(message, **common)
+        error = cls(message, **common)
+        if error.retryable != fields.get("retryable", error.retryable):
+            error.retryable = bool(fields["retryable"])
+        return error
+
+
+class Unreachable(ApiError):
+    """No connection came about: the call was never sent, so it may be made again."""
+
+    retryable = True
 
 
 _TREE: Final[Mapping[str, type[GreenroomError]]] = {
@@ -125,10 +135,23 @@ def structure_of(error: BaseException) -> dict[str, Any]:
     found: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, GreenroomError):
         data: dict[str, Any] = {"code": error.code, "kind": error.kind, "retryable": error.retryable}
+        if (base := _base_of(error)) is not None:
+            data["base"] = base
         if error.details:
             data["details"] = error.details
         found |= {"message": error.message, "data": data}
     return found
+
+
+def _base_of(error: GreenroomError) -> str | None:
+    """Of a class that only its own program knows: what it derives from of the common tree, if that says anything."""
+    names = [cls.__name__ for cls in type(error).__mro__ if _TREE.get(cls.__name__) is cls]
+    return names[0] if type(error).__name__ not in names and names[0] != GreenroomError.__name__ else None
+
+
+def is_told(error: BaseException) -> bool:
+    """Whether the message is one for the caller: then nothing of it needs a traceback in the server's log."""
+    return isinstance(error, GreenroomError) and not isinstance(error, Internal)
 
 
 def header_of(error: BaseException) -> str:

@@ -37,7 +37,8 @@ END_OPEN: Final = '{"type": "end", "open": true}'
 
 
 def message(kind: str, **fields: Any) -> str:
-    return json.dumps({"type": kind, **fields}, ensure_ascii=False, default=str)
+    """In ASCII: half a surrogate pair, which clients do send, has no UTF-8."""
+    return json.dumps({"type": kind, **fields}, default=str)
 
 
 def result(value: bytes, stays_open: bool) -> str:

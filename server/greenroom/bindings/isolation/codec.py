@@ -1,9 +1,9 @@
-"""What crosses between a binding's process and ours, as bytes: no pickle, nothing that names code.
+"""What a stream between a binding's process and ours consists of, as bytes: no pickle, nothing that names code.
 
-    small items     one JSON array for many:  [["d","Hel"],["d","lo"],["t","reason",1]]
-    Audio           rate, width, channels as a struct, then the PCM as it is
+    message         four bytes of length, one of kind, then one of
+      ITEMS         one JSON array for many:  [["d","Hel"],["d","lo"],["t","reason"]]
+      AUDIO         rate, width, channels as a struct, then the PCM as it is
     float32 arrays  shape as a struct, then the numbers as they are
-    errors          JSON: code, class, message, kind, retryable, details
 
 JSON is written as ASCII, so a lone surrogate survives as well. Values inside extras, arguments and details must be
 JSON's own; a tuple arrives as a list.
@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from greenroom.errors import BindingFailed, GreenroomError, Internal
+from greenroom.errors import BindingFailed
 from greenroom.values import (
     Audio,
+    Image,
     Message,
     Persona,
     Prompt,
@@ -29,6 +32,7 @@ from greenroom.values import (
     ToolCall,
     ToolSpec,
     Transcript,
+    Viseme,
     WordTime,
 )
 
@@ -42,6 +46,7 @@ Row = list[Any]
 
 _AUDIO: Final = struct.Struct("!IBB")
 _SHAPE: Final = struct.Struct("!II")
+_HEAD: Final = struct.Struct("!IB")
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -65,11 +70,16 @@ def _chunk(item: TextChunk) -> Row:
     return ["c", item.text, dict(item.extras)] if item.extras else ["c", item.text]
 
 
+def _word(item: WordTime) -> Row:
+    shapes = [[shape.id, shape.start_ms] for shape in item.visemes]
+    return ["w", item.text, item.start_ms, item.end_ms, item.offset, *shapes]
+
+
 _PACK: Final[dict[type, Callable[[Any], Row]]] = {
     TextDelta: _delta,
     TextChunk: _chunk,
     SpeechText: lambda item: ["s", item.text, item.language, item.voice],
-    WordTime: lambda item: ["w", item.text, item.start_ms, item.end_ms, item.offset],
+    WordTime: _word,
     Transcript: lambda item: ["h", item.text, item.final],
     ToolCall: lambda item: ["k", item.id, item.name, dict(item.arguments)],
 }
@@ -78,7 +88,7 @@ _UNPACK: Final[dict[str, Callable[[Row], SmallItem]]] = {
     "t": lambda row: TextDelta(row[1], thought=True),
     "c": lambda row: TextChunk(*row[1:]),
     "s": lambda row: SpeechText(row[1], row[2], row[3]),
-    "w": lambda row: WordTime(row[1], row[2], row[3], row[4]),
+    "w": lambda row: WordTime(row[1], row[2], row[3], row[4], tuple(Viseme(*shape) for shape in row[5:])),
     "h": lambda row: Transcript(row[1], row[2]),
     "k": lambda row: ToolCall(row[1], row[2], row[3]),
 }
@@ -96,16 +106,7 @@ def decode_items(data: bytes | memoryview) -> list[SmallItem]:
     return [_UNPACK[row[0]](row) for row in decode_json(data)]
 
 
-def encode_items(items: Iterable[SmallItem]) -> bytes:
-    return encode_json([pack(item) for item in items])
-
-
 # sound and numbers
-
-
-def audio_head(audio: Audio) -> bytes:
-    """What stands before the PCM."""
-    return _AUDIO.pack(audio.sample_rate, audio.sample_width, audio.channels)
 
 
 def decode_audio(data: memoryview) -> Audio:
@@ -127,44 +128,55 @@ def decode_array(data: memoryview) -> NDArray[np.float32]:
     return flat.reshape(rows, columns).astype(np.float32, copy=False)
 
 
-# errors
+# messages
 
 
-def _error_classes(base: type[GreenroomError]) -> dict[str, type[GreenroomError]]:
-    found = {base.__name__: base} if base.__module__ == GreenroomError.__module__ else {}
-    for derived in base.__subclasses__():
-        found |= _error_classes(derived)
-    return found
+class Kind(IntEnum):
+    ITEMS = 1
+    AUDIO = 2
 
 
-def encode_error(error: GreenroomError) -> bytes:
-    """A binding's own subclass travels as the nearest class of ``greenroom.errors``."""
-    known = _error_classes(GreenroomError)
-    name = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in known)
-    fields = {
-        "type": name,
-        "message": error.message,
-        "kind": error.kind,
-        "retryable": error.retryable,
-        "details": error.details,
-    }
-    return json.dumps(fields, separators=(",", ":"), default=str).encode("ascii")
+def items_message(rows: Sequence[Row]) -> bytes:
+    payload = encode_json(rows)
+    return _HEAD.pack(len(payload), Kind.ITEMS) + payload
 
 
-def decode_error(data: bytes | memoryview) -> GreenroomError:
-    fields = decode_json(data)
-    kind = _error_classes(GreenroomError).get(fields["type"], Internal)
-    error = kind(fields["message"], kind=fields["kind"], details=fields["details"])
-    if error.retryable != fields["retryable"]:
-        error.retryable = fields["retryable"]
-    return error
+def audio_message(audio: Audio) -> bytes:
+    head = _AUDIO.pack(audio.sample_rate, audio.sample_width, audio.channels)
+    return b"".join((_HEAD.pack(len(head) + len(audio.pcm), Kind.AUDIO), head, audio.pcm))
 
 
-def as_error(binding_id: str, error: BaseException) -> GreenroomError:
-    """What of a binding's exception is told: ours as they are, others as ``BindingFailed``."""
-    if isinstance(error, GreenroomError):
-        return error
-    return BindingFailed(f"{binding_id} failed: {type(error).__name__}: {error}")
+class Unpacker:
+    """Messages in, items out. What carries them may split a large message; it keeps the order."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Item]:
+        """:raises BindingFailed: for what no peer of this version sends."""
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        items: list[Item] = []
+        at = 0
+        try:
+            with memoryview(data) as view:
+                while len(data) - at >= _HEAD.size:
+                    length, kind = _HEAD.unpack_from(view, at)
+                    begin = at + _HEAD.size
+                    if len(data) - begin < length:
+                        break
+                    at = begin + length
+                    if kind == Kind.AUDIO:
+                        items.append(decode_audio(view[begin:at]))
+                    elif kind == Kind.ITEMS:
+                        items += decode_items(view[begin:at])
+                    else:
+                        raise ValueError(f"a message of kind {kind}")
+        except (ValueError, LookupError, TypeError, struct.error) as error:
+            raise BindingFailed(f"the other side of an isolated binding sent what cannot be read: {error}") from error
+        self._rest = data[at:]
+        return items
 
 
 # prompts
@@ -204,16 +216,27 @@ def prompt_of(fields: Mapping[str, Any]) -> Prompt:
 
 
 def _message_row(message: Message) -> Row:
-    if not (message.name or message.tool_call_id or message.tool_calls):
-        return [message.role, message.content]
-    calls = [[call.id, call.name, dict(call.arguments)] for call in message.tool_calls]
-    return [message.role, message.content, message.name, message.tool_call_id, calls]
+    row: Row = [message.role, message.content]
+    if message.name or message.tool_call_id or message.tool_calls or message.images:
+        calls = [[call.id, call.name, dict(call.arguments)] for call in message.tool_calls]
+        row += [message.name, message.tool_call_id, calls]
+    if message.images:
+        row.append([[image.media_type, b64encode(image.data).decode(), image.url] for image in message.images])
+    return row
 
 
 def _message(row: Sequence[Any]) -> Message:
     if len(row) == 2:
         return Message(row[0], row[1])
-    return Message(row[0], row[1], row[2], row[3], tuple(ToolCall(*call) for call in row[4]))
+    images = row[5] if len(row) > 5 else ()
+    return Message(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        tuple(ToolCall(*call) for call in row[4]),
+        tuple(Image(kind, b64decode(data), url) for kind, data, url in images),
+    )
 
 
 def _set_fields(value: Sampling | Persona, default: Sampling | Persona) -> dict[str, Any]:

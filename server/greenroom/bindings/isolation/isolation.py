@@ -7,19 +7,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.bindings.discovery import FoundBinding
-from greenroom.bindings.isolation.children import START_SCRIPT, ChildPeer
-from greenroom.bindings.isolation.description import options_from
-from greenroom.bindings.isolation.handshake import Address, open_link
-from greenroom.bindings.isolation.peer import Peer, RemotePeer
-from greenroom.bindings.isolation.proxy import answer, proxy_class
+from greenroom.bindings.isolation import start
+from greenroom.bindings.isolation.address import Address
 from greenroom.bindings.roles import Binding, Effect, Options, Place, TextFilter, Unit
-from greenroom.errors import Unavailable
+from greenroom.errors import GreenroomError, Unavailable
 from greenroom.values import Role
+
+if TYPE_CHECKING:
+    from greenroom.bindings.isolation.peer import Peer
+    from greenroom.bindings.isolation.proxy import PeerFor
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ class IsolationSettings:
     idle_s: float
     token: str = ""
     """for bindings that somebody else serves"""
+    logs: Path | None = None
+    """folder for what the external programs of children print; without one only their last words are kept"""
 
 
 def _no_environment(found: FoundBinding) -> Path | None:
@@ -40,7 +44,8 @@ def _no_environment(found: FoundBinding) -> Path | None:
 
 
 class Isolation:
-    """Holds the children. Built by the composition root, which closes it after the engines.
+    """Holds the children. Built by the composition root, which closes it after the engines. What speaks with them is
+    imported when the first isolated binding is loaded.
 
     ``python_for``: the interpreter of a binding's own environment; ``None``: it has none, and ours is used.
     """
@@ -58,13 +63,28 @@ class Isolation:
     def isolates(self, found: FoundBinding) -> bool:
         return not found.error and found.has_code and self.mode(found) != "none"
 
-    def missing_packages(self, found: FoundBinding) -> list[str]:
-        """What is missing over there is said by whoever runs it."""
-        if self.mode(found) != "process" or self._python_for(found) is not None:
-            return []
-        return found.missing_here()
+    def lack(self, found: FoundBinding) -> str:
+        """A binding with an environment needs nothing of ours. Without one it runs in ours, if that has what the card
+        says that it imports. What is missing elsewhere is said by whoever runs it there."""
+        if self.mode(found) != "process":
+            return ""
+        from greenroom.bindings.installing.requirements import read_requirements
 
-    def peers(self) -> Mapping[str, Peer]:
+        try:
+            if self._python_for(found) is not None:
+                return ""
+            has_requirements = read_requirements(found) is not None
+        except GreenroomError as error:
+            return f"{found.id} cannot be installed: {error.message}"
+        missing = ", ".join(found.missing_packages())
+        if not has_requirements:
+            return found.lack_here()
+        if missing or not found.card.imports:
+            wanted = missing or "the packages of its requirements"
+            return f"{found.id} needs {wanted}; install with: greenroom install {found.id}"
+        return ""
+
+    def peers(self) -> Mapping[str, "Peer"]:
         """By binding id: those that were needed so far."""
         return dict(self._peers)
 
@@ -74,7 +94,9 @@ class Isolation:
         Blocks. :raises Unavailable: if it loads neither here nor there.
         """
 
-        def peer_for(place: Place) -> Peer:
+        from greenroom.bindings.isolation.proxy import proxy_class
+
+        def peer_for(place: Place) -> "Peer":
             return self._peer(found, place)
 
         try:
@@ -96,12 +118,16 @@ class Isolation:
             )
         return Binding(operations)
 
-    def _peer(self, found: FoundBinding, place: Place) -> Peer:
+    def _peer(self, found: FoundBinding, place: Place) -> "Peer":
         peer = self._peers.get(found.id)
         if peer is None:
+            from greenroom.bindings.isolation.children import ChildPeer
+            from greenroom.bindings.isolation.peer import RemotePeer
+
             mode = self.mode(found)
             if mode == "process":
-                peer = ChildPeer(place, lambda: self._python_for(found), self._settings.idle_s)
+                settings = self._settings
+                peer = ChildPeer(place, lambda: self._python_for(found), settings.idle_s, settings.logs)
             else:
                 peer = RemotePeer(found.id, Address.parse(mode), self._settings.token)
             self._peers[found.id] = peer
@@ -109,19 +135,23 @@ class Isolation:
 
     def _ask_description(self, found: FoundBinding) -> Mapping[str, Any]:
         """In a thread, or where nothing else runs yet."""
+        from greenroom.bindings.installing.carried import child_variables
+
         mode = self.mode(found)
         if mode != "process":
-            return asyncio.run(_describe_remote(found.id, Address.parse(mode), self._settings.token))
-        python = self._python_for(found) or Path(sys.executable)
+            asking = _describe_remote(found.id, Address.parse(mode), self._settings.token)
+            with ThreadPoolExecutor(1) as own:  # the caller's thread may have a loop that runs
+                return own.submit(asyncio.run, asking).result()
+        python = self._python_for(found)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GREENROOM_", "PYTHON"))}
         try:
             run = subprocess.run(  # noqa: S603 -- our own script, and a list of arguments
-                [str(python), "-P", str(START_SCRIPT), "--describe", str(found.folder)],
+                [str(python or sys.executable), "-P", start.__file__, "--describe", str(found.folder)],
                 capture_output=True,
                 timeout=DESCRIBE_S,
                 check=False,
                 stdin=subprocess.DEVNULL,
-                env=kept,
+                env=kept | (child_variables() if python else {}),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Unavailable(f"{found.id} does not tell what it offers: {error}") from error
@@ -138,15 +168,20 @@ class Isolation:
 
 
 async def _describe_remote(binding_id: str, address: Address, token: str) -> Mapping[str, Any]:
-    link = await open_link(address, binding_id, token)
+    from greenroom.bindings.isolation.peer import RemotePeer
+
+    peer = RemotePeer(binding_id, address, token)
     try:
-        told: Mapping[str, Any] = await answer(RemotePeer(binding_id, address, token), link, {"do": "describe"})
-        return told
+        async with peer.calling() as api:
+            return await api.describe()
     finally:
-        link.abort()
+        await peer.close()
 
 
-def _described(found: FoundBinding, told: Mapping[str, Any], peer_for: Callable[[Place], Peer]) -> Binding:
+def _described(found: FoundBinding, told: Mapping[str, Any], peer_for: "PeerFor") -> Binding:
+    from greenroom.bindings.isolation.description import options_from
+    from greenroom.bindings.isolation.proxy import proxy_class
+
     operations = {}
     for name, entry in told.items():
         options: type[Options] = options_from(entry["options"])

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Hashable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from greenroom.bindings.isolation import codec
-from greenroom.bindings.isolation.link import Kind, Link
-from greenroom.bindings.isolation.peer import Peer
+from greenroom.bindings.isolation.lease import Lease
+from greenroom.bindings.isolation.parcels import packed
+from greenroom.bindings.isolation.peer import Gone, Peer
+from greenroom.bindings.isolation.service import UNLOADED, BindingApi
 from greenroom.bindings.roles import (
     AnyOperation,
     AudioFilter,
@@ -31,7 +34,8 @@ from greenroom.bindings.roles import (
     Unit,
     Voice,
 )
-from greenroom.errors import BindingFailed
+from greenroom.errors import BindingFailed, GreenroomError, NotFound
+from greenroom.log import bound_ids
 from greenroom.values import (
     Audio,
     Prompt,
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PeerFor = Callable[[Place], Peer]
+T = TypeVar("T")
 
 
 class ProxyEngine(Engine):
@@ -60,138 +65,88 @@ class ProxyEngine(Engine):
         self._role = role
         self._options = options
         self._id = new_id()
-        self._lease: Link | None = None
+        self._lease: Lease | None = None
         self._generation = -1
         self._opening = asyncio.Lock()
+        self._closed = False
 
     async def open(self) -> None:
         """Unless it is open. :raises GreenroomError: as the operation itself does."""
         if self._is_open:
             return
         async with self._opening:
-            if self._is_open:
-                return
-            if self._lease is not None:
-                self._lease.abort()
-            link = await self._peer.take()
+            if self._closed:
+                raise BindingFailed(f"an operation of {self._peer.binding_id} is used after it was closed")
+            if not self._is_open:
+                await self._again_if_gone(self._open)
+
+    async def _open(self) -> None:
+        if self._lease is not None:
+            await self._lease.drop()
+        async with self._peer.calling() as api:
             generation = self._peer.generation
-            opened = False
-            try:
-                call = {"do": "open", "id": self._id, "role": str(self._role), "options": self._options}
-                await answer(self._peer, link, call)
-                opened = True
-                self._lease, self._generation = link, generation
-            finally:
-                if opened:
-                    self._peer.lend(link)
-                else:
-                    self._peer.give_back(link, clean=False)
+            self._lease = await Lease.taken(api, self._id, self._role, self._options)
+            self._generation = generation
+            self._peer.opened.add(self)
 
     @property
     def _is_open(self) -> bool:
         lease = self._lease
         return lease is not None and not lease.lost and self._generation == self._peer.generation
 
-    async def begin(self) -> Link:
-        """A link to this operation; it is to be given back."""
-        while True:
-            await self.open()
-            link = await self._peer.take()
-            if self._is_open:
-                return link
-            self._peer.give_back(link, clean=True)  # to a fresh process, which has yet to open the operation
-
     async def close(self) -> None:
+        self._closed = True
+        self._peer.opened.discard(self)
         lease, self._lease = self._lease, None
-        if lease is None or lease.lost:
-            return
-        lease.send(Kind.INPUT_END)
-        await lease.next()
-        lease.close()
+        if lease is not None:
+            await lease.end()
 
-    async def ask(self, method: str, *arguments: Any) -> Any:
+    async def ask(self, method: str, *arguments: Any) -> bytes:
         """A call with one answer. Cancelled, it is cancelled over there."""
-        link = await self.begin()
-        clean = False
+
+        async def call() -> bytes:
+            await self.open()
+            async with self._peer.calling() as api:
+                given = api.ask(operation=self._id, method=method, arguments=list(arguments), ids=bound_ids())
+                async with aclosing(given) as messages:
+                    return b"".join([message async for message in messages])
+
+        return await self._again_if_gone(call)
+
+    async def _again_if_gone(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
-            call = {"do": "ask", "id": self._id, "method": method, "arguments": arguments}
-            value = await answer(self._peer, link, call)
-            clean = True
-            return value
-        finally:
-            self._peer.give_back(link, clean=clean)
+            return await call()
+        except GreenroomError as error:
+            if not self._has_gone(error):
+                raise
+        return await call()
 
-    async def stream(
-        self, method: str, inputs: AsyncIterator[Any] | None = None, **arguments: Any
-    ) -> AsyncGenerator[Any, None]:
-        """Items as they come. Closed, it is closed over there; an exception of ``inputs`` is raised here."""
-        link = await self.begin()
-        clean = False
-        feeding: asyncio.Task[None] | None = None
-        try:
-            link.begin()
-            link.send(Kind.CALL, codec.encode_json({"do": "stream", "id": self._id, "method": method, **arguments}))
-            if inputs is not None:
-                feeding = asyncio.get_running_loop().create_task(_feed(link, inputs), name=f"feed {method}")
-                feeding.add_done_callback(lambda task: _stop_at_failure(link, task))
-            while True:
-                frame = await link.next()
-                if frame is None:
-                    if feeding is not None and feeding.done() and not feeding.cancelled():
-                        await feeding
-                    raise await self._peer.failure()
-                kind, value = frame
-                if kind is Kind.ITEMS or kind is Kind.AUDIO:
-                    for item in value:
-                        yield item
-                elif kind is Kind.END:
-                    clean = True
-                    return
-                elif kind is Kind.ERROR:
-                    clean = True
-                    raise value
-        finally:
-            if feeding is not None:
-                clean = await _settle(feeding, link) and clean
-            self._peer.give_back(link, clean=clean)
+    def _has_gone(self, error: GreenroomError) -> bool:
+        """Whether the host that has answered, or not, is not the one that had opened the operation: word of its end
+        was still on its way."""
+        if isinstance(error, NotFound) and error.kind == UNLOADED and self._lease is not None:
+            self._lease.lost = True
+            return True
+        return isinstance(error, Gone)
 
+    async def stream(self, call: Callable[[BindingApi, str], AsyncGenerator[bytes, None]]) -> AsyncGenerator[Any, None]:
+        """Items as they come. Closed, the call is cancelled over there; an exception of its input is raised here.
 
-async def _feed(link: Link, inputs: AsyncIterator[Any]) -> None:
-    async for item in inputs:
-        await link.put_all(item)
-    link.send(Kind.INPUT_END)
-
-
-def _stop_at_failure(link: Link, feeding: asyncio.Task[None]) -> None:
-    if not feeding.cancelled() and feeding.exception() is not None:
-        link.abort()
-
-
-async def _settle(feeding: asyncio.Task[None], link: Link) -> bool:
-    """End the feeding. -> whether the link can be used for another call."""
-    complete = feeding.done()
-    feeding.cancel()
-    results = await asyncio.gather(feeding, return_exceptions=True)
-    if isinstance(results[0], Exception):
-        return False
-    if not complete:
-        link.send(Kind.INPUT_END)
-    return True
-
-
-async def answer(peer: Peer, link: Link, call: Mapping[str, Any]) -> Any:
-    """Send a call and wait for its one answer. :raises GreenroomError: as over there; BindingFailed: nobody is."""
-    link.begin()
-    link.send(Kind.CALL, codec.encode_json(call))
-    frame = await link.next()
-    if frame is None:
-        raise await peer.failure()
-    kind, value = frame
-    if kind is Kind.ERROR:
-        raise value
-    if kind not in (Kind.VALUE, Kind.ARRAY):
-        raise BindingFailed(f"{peer.binding_id} answered with {kind.name}")
-    return value
+        :param call: makes the call of the host for the operation's id
+        """
+        for may_be_gone in (True, False):
+            unpacker = codec.Unpacker()
+            try:
+                await self.open()
+                async with self._peer.calling() as api, aclosing(call(api, self._id)) as messages:
+                    async for message in messages:
+                        may_be_gone = False
+                        for item in unpacker.feed(message):
+                            yield item
+                return
+            except GreenroomError as error:
+                if not may_be_gone or not self._has_gone(error):
+                    raise
 
 
 class Proxy(Operation[ProxyEngine]):
@@ -213,15 +168,8 @@ class Proxy(Operation[ProxyEngine]):
 
     @classmethod
     async def models(cls, options: Any, place: Place) -> Sequence[Model]:
-        peer = cls.peer_for(place)
-        link = await peer.take()
-        clean = False
-        try:
-            call = {"do": "models", "role": str(cls.served_as), "options": _given(options)}
-            rows = await answer(peer, link, call)
-            clean = True
-        finally:
-            peer.give_back(link, clean=clean)
+        async with cls.peer_for(place).calling() as api:
+            rows = await api.models(role=str(cls.served_as), options=_given(options), ids=bound_ids())
         return [Model(*row) for row in rows]
 
 
@@ -230,44 +178,52 @@ def _given(options: Options) -> dict[str, Any]:
     return options.model_dump(mode="json", exclude_unset=True)
 
 
+def _through(engine: ProxyEngine, method: str, inputs: AsyncIterator[Any], hint: str = "") -> AsyncGenerator[Any, None]:
+    return engine.stream(
+        lambda api, id: api.stream(
+            operation=id, method=method, hint=hint, ids=bound_ids(), inputs=packed(inputs, owned=False)
+        )
+    )
+
+
 class ProxyText(Proxy, TextToText[ProxyEngine]):
     def generate(self, prompt: Prompt) -> AsyncGenerator[TextDelta | ToolCall, None]:
-        return self.engine.stream("generate", prompt=codec.prompt_fields(prompt))
+        fields = codec.prompt_fields(prompt)
+        return self.engine.stream(lambda api, id: api.generate(operation=id, prompt=fields, ids=bound_ids()))
 
     async def tokenize(self, text: str) -> list[int | str]:
-        return list(await self.engine.ask("tokenize", text))
+        return list(codec.decode_json(await self.engine.ask("tokenize", text)))
 
     async def detokenize(self, tokens: Sequence[int | str]) -> str:
-        return str(await self.engine.ask("detokenize", list(tokens)))
+        return str(codec.decode_json(await self.engine.ask("detokenize", list(tokens))))
 
 
 class ProxyHearing(Proxy, SpeechToText[ProxyEngine]):
     def transcribe(self, audio: AsyncIterator[Audio], hint: str) -> AsyncGenerator[Transcript, None]:
-        return self.engine.stream("transcribe", audio, hint=hint)
+        return _through(self.engine, "transcribe", audio, hint)
 
 
 class ProxySpeech(Proxy, TextToSpeech[ProxyEngine]):
     def speak(self, text: AsyncIterator[SpeechText]) -> AsyncGenerator[Audio | WordTime, None]:
-        return self.engine.stream("speak", text)
+        return _through(self.engine, "speak", text)
 
     async def voices(self) -> Sequence[Voice]:
-        return [Voice(*row) for row in await self.engine.ask("voices")]
+        return [Voice(*row) for row in codec.decode_json(await self.engine.ask("voices"))]
 
 
 class ProxyTextFilter(Proxy, TextFilter[ProxyEngine]):
     def apply(self, text: AsyncIterator[TextChunk]) -> AsyncGenerator[TextChunk, None]:
-        return self.engine.stream("apply", text)
+        return _through(self.engine, "apply", text)
 
 
 class ProxyAudioFilter(Proxy, AudioFilter[ProxyEngine]):
     def apply(self, audio: AsyncIterator[Audio]) -> AsyncGenerator[Audio, None]:
-        return self.engine.stream("apply", audio)
+        return _through(self.engine, "apply", audio)
 
 
 class ProxyEmbedding(Proxy, Embedding[ProxyEngine]):
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = await self.engine.ask("embed", list(texts))
-        return vectors
+        return codec.decode_array(memoryview(await self.engine.ask("embed", list(texts))))
 
 
 _CLASSES: Mapping[Role, type[Proxy]] = {

@@ -12,7 +12,7 @@ VARIABLE: Final = "GREENROOM_BIND_SPEC"
 READY: Final = "\x1egreenroom-binding ready "
 """begins the line in which a child says where it listens"""
 RECORD: Final = "\x1egreenroom-binding log "
-"""begins a line that is a log record as JSON: level, logger, message"""
+"""begins a line that is a log record as JSON: level, logger, message, ids of the session and the job"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class HostSpec:
     binding_id: str
     folder: str
     models: str
+    assets: str
     token: str
     listen: str
     """``unix:/path`` or ``http://host:port``, port 0 for any"""
@@ -27,8 +28,8 @@ class HostSpec:
     """descriptor on which the child asks for secrets; empty: it has none to ask for"""
     answer: str = ""
     log_level: int = 20
-    managed: bool = True
-    """whether a parent reads our output; else it is for a person"""
+    logs: str = ""
+    """folder for what external programs print; empty: only their last words are kept"""
 
     def text(self) -> str:
         return json.dumps(asdict(self))

@@ -29,6 +29,6 @@ if __name__ == "__main__":
         from greenroom.bindings.isolation.description import print_description
 
         sys.exit(print_description(Path(sys.argv[2])))
-    from greenroom.bindings.isolation.host import main
+    from greenroom.bindings.isolation.serving import main
 
     sys.exit(main())

@@ -1,7 +1,7 @@
-"""Plain HTTP: what a browser, a load balancer and Prometheus ask for."""
+"""Plain HTTP: what a browser, a load balancer and Prometheus ask for; and the whole server as one ASGI application."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -11,81 +11,32 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 
 from greenroom import __version__
-from greenroom.doors.safety import Guard, Source
+from greenroom.doors.asgi import AsgiApp, Receive, Scope, Send, answer_json, route_path
+from greenroom.doors.proxies import Proxies
+from greenroom.doors.safety import Guard
 from greenroom.doors.web.assets import DEFAULT_LOGO, LOGO_NAMES, Assets, find_file, media_type
+from greenroom.doors.web.failures import NOTHING_HERE, error_handlers
+from greenroom.doors.web.guarded import Guarded
 from greenroom.doors.web.landing import landing_page
-from greenroom.errors import Forbidden
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = [
+    "AsgiApp",
+    "Guarded",
+    "Health",
+    "Receive",
+    "Scope",
+    "Send",
+    "create_asgi_app",
+    "create_web_app",
+    "uvicorn_settings",
+]
 
 SOCKET_PATH: Final = "/socket.io"
 _WEBSOCKET_BYTES: Final = 17 * 1024 * 1024
 """a little more than the door takes, so that the door can say why it refuses"""
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_HEADERS: Final = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"SAMEORIGIN"),
-    (b"content-security-policy", b"default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; sandbox"),
-)
 
 Health = Callable[[], Awaitable[Mapping[str, Any]]]
 """What ``/health`` says beside ``status`` and ``version``: uptime, sessions, bindings"""
-
-
-class Guarded:
-    """Checks Host always, Origin where something may change, and adds the headers that every answer has."""
-
-    def __init__(self, app: AsgiApp, guard: Guard) -> None:
-        self._app = app
-        self._guard = guard
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name for name, _ in message.get("headers", ())}
-                extra = [header for header in _HEADERS if header[0] not in present]
-                message = {**message, "headers": [*message.get("headers", ()), *extra]}
-            await send(message)
-
-        source = Source.of(scope)
-        try:
-            if scope["method"] in _SAFE_METHODS:
-                self._guard.check_host(source)
-            else:
-                self._guard.check(source)
-        except Forbidden as error:
-            await JSONResponse(error.payload(), 403)(scope, receive, sending)
-            return
-        await self._app(scope, receive, sending)
-
-
-def _failure(code: str, message: str, status: int) -> JSONResponse:
-    return JSONResponse({"success": False, "error": message, "code": code}, status)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 404:
-        return _failure("not_found", "there is nothing here", 404)
-    if status == 405:
-        answer = _failure("bad_request", f"{request.method} is not served here", 405)
-        if isinstance(error, HTTPException) and error.headers:
-            answer.headers.update(error.headers)
-        return answer
-    return _failure("bad_request", "this request is not served", status)
-
-
-async def _internal_error(request: Request, error: Exception) -> Response:
-    return _failure("internal", "something went wrong here; the log says what", 500)
 
 
 def create_web_app(guard: Guard, assets: Assets, registry: CollectorRegistry, health: Health) -> AsgiApp:
@@ -98,7 +49,8 @@ def create_web_app(guard: Guard, assets: Assets, registry: CollectorRegistry, he
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def get_landing(request: Request) -> Response:
-        return HTMLResponse(landing_page(f"{request.url.scheme}://{request.url.netloc}"))
+        root = str(request.scope.get("root_path", ""))
+        return HTMLResponse(landing_page(f"{request.url.scheme}://{request.url.netloc}", root))
 
     async def get_personality_asset(request: Request) -> Response:
         part = request.path_params
@@ -126,23 +78,46 @@ def create_web_app(guard: Guard, assets: Assets, registry: CollectorRegistry, he
         Route("/bindings/{binding}/logo.png", get_binding_logo),
         Route("/images/default_model.png", get_default_model),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, 500: _internal_error})
+    app = Starlette(routes=routes, exception_handlers=error_handlers())
     return Guarded(app, guard)
 
 
-def create_asgi_app(socket: AsgiApp, web: AsgiApp) -> AsgiApp:
-    """The whole server: Socket.IO under its path, the rest by HTTP. Start and stop are the caller's."""
+class Entrance(Protocol):
+    """A door that has routes of its own; see :class:`greenroom.doors.table.Entrance`."""
+
+    def serves(self, kind: str, path: str) -> bool: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+def create_asgi_app(
+    socket: AsgiApp | None,
+    web: AsgiApp | None,
+    entrances: Sequence[Entrance] = (),
+    proxies: Proxies | None = None,
+) -> AsgiApp:
+    """The doors of one address: Socket.IO under its path, each other door where its paths are, the rest by HTTP.
+
+    ``None``: that door is not open here. Start and stop are the caller's.
+    """
+    seen_through = proxies or Proxies()
+
+    def chosen(kind: str, path: str) -> AsgiApp | None:
+        if path.rstrip("/") == SOCKET_PATH:
+            return socket
+        found = next((entrance for entrance in entrances if entrance.serves(kind, path)), None)
+        return found or (web if kind == "http" else None)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
-        elif scope["path"].rstrip("/") == SOCKET_PATH:
-            await socket(scope, receive, send)
-        elif scope["type"] == "http":
-            await web(scope, receive, send)
+            return
+        scope = seen_through.as_sent(scope)
+        found = chosen(scope["type"], route_path(scope))
+        if found is not None:
+            await found(scope, receive, send)
         else:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await answer_json(scope, receive, send, 404, NOTHING_HERE)
 
     return app
 
@@ -165,4 +140,5 @@ def uvicorn_settings() -> dict[str, Any]:
         "lifespan": "off",
         "server_header": False,
         "access_log": False,
+        "proxy_headers": False,  # who is believed stands in the configuration
     }

@@ -21,17 +21,25 @@ pre {{ background: #f3f3f3; padding: 1rem; overflow-x: auto; }}
 <p>A server for AI characters is running here. Apps talk to it over Socket.IO: they send text or speech, and the
 character answers in text and voice, streamed while the answer is still being made.</p>
 <p>From a terminal:</p>
-<pre>greenroom say "Hello, who are you?"</pre>
+<pre>greenroom say "Hello, who are you?" --url {address}{root}</pre>
 <p>From JavaScript, with <code>socket.io-client</code>:</p>
-<pre>const socket = io("{address}", {{ auth: {{ session: "main" }} }});
+<pre>const socket = io("{address}", {{ {path}auth: {{ session: "main" }} }});
 socket.on("text_chunk", ({{ chunk }}) =&gt; console.log(chunk));
 socket.emit("response", {{ user: "me", text: "Hello, who are you?" }});</pre>
-<p>See also <a href="/health">health</a> and <a href="/metrics">metrics</a>.</p>
+<p>See also <a href="{root}/health">health</a> and <a href="{root}/metrics">metrics</a>.</p>
 </body>
 </html>
 """
 
 
-def landing_page(address: str) -> str:
-    """:param address: the server's own, as the browser reached it."""
-    return _PAGE.format(version=html.escape(__version__), address=html.escape(address))
+def landing_page(address: str, root_path: str = "") -> str:
+    """:param address: the server's own, as the browser reached it.
+    :param root_path: where a reverse proxy has put it, without a slash at the end.
+    """
+    path = f'path: "{root_path}/socket.io/", ' if root_path else ""
+    return _PAGE.format(
+        version=html.escape(__version__),
+        address=html.escape(address),
+        root=html.escape(root_path),
+        path=html.escape(path, quote=False),
+    )

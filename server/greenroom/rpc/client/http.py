@@ -9,7 +9,7 @@ import httpx
 from greenroom.rpc.client.options import ClientOptions, Target
 from greenroom.rpc.client.replies import Source, Stream, schedule
 from greenroom.rpc.content import CallModel, ContentProducer, binary_piece
-from greenroom.rpc.failures import ERROR_HEADER, ApiError, from_header
+from greenroom.rpc.failures import ERROR_HEADER, ApiError, Unreachable, from_header
 from greenroom.rpc.model import EndpointModel
 from greenroom.rpc.pipe import Pipe
 from greenroom.rpc.result import ResultType
@@ -289,7 +289,8 @@ def _refused(response: httpx.Response, body: bytes) -> ApiError:
 
 def _unreachable(request: httpx.Request, error: Exception) -> ApiError:
     told = f"{request.method} {request.url} got no answer: {type(error).__name__}: {error}"
-    return ApiError(told, method=request.method, url=str(request.url))
+    kind = Unreachable if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) else ApiError
+    return kind(told, method=request.method, url=str(request.url))
 
 
 def _cut(request: httpx.Request, error: Exception) -> ApiError:

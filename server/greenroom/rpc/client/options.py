@@ -21,6 +21,8 @@ class ClientOptions:
     :param proxy: URL of one; the environment's is not used, as calls stay in the house.
     :param headers: sent with every call.
     :param spare_sockets: websockets kept open beside the ones in use, so that a call need not wait for a handshake.
+    :param spare_delay_s: how long after the call that took one the next spare one is opened, so as not to slow that
+        call's first item.
     :param message_bytes: the largest websocket message that is taken.
     :param stream_bytes: of a stream that wait between its two ends, in each direction.
     :param threads: of a client that draws uploads from plain iterables, at once.
@@ -33,6 +35,7 @@ class ClientOptions:
     proxy: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     spare_sockets: int = 0
+    spare_delay_s: float = 0.0
     message_bytes: int = 256 * MIB
     stream_bytes: int = MIB
     threads: int = 40

@@ -14,7 +14,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from greenroom.rpc.client.options import ClientOptions, Target
-from greenroom.rpc.failures import ApiError
+from greenroom.rpc.failures import ApiError, Unreachable
 from greenroom.rpc.frames import SUBPROTOCOL
 
 IDLE_S: Final = 240.0
@@ -115,6 +115,7 @@ class Sockets:
     async def _open_spare(self, url: str) -> None:
         try:
             with contextlib.suppress(ApiError):  # the next call tries itself, and tells
+                await asyncio.sleep(self._options.spare_delay_s)
                 self.give(url, await self._open(url))
         finally:
             self._opening[url] -= 1
@@ -148,7 +149,7 @@ class Sockets:
             status = error.response.status_code
             raise ApiError(f"{uri} answered {status}: {body}", status=status, url=uri, body=body) from error
         except (OSError, TimeoutError, InvalidHandshake) as error:
-            raise ApiError(f"{uri} cannot be reached: {type(error).__name__}: {error}", url=uri) from error
+            raise Unreachable(f"{uri} cannot be reached: {type(error).__name__}: {error}", url=uri) from error
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         task = asyncio.create_task(work, name=name)

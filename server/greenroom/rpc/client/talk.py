@@ -4,6 +4,7 @@ Sending and receiving are two tasks, so a server may answer while it is still be
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -236,7 +237,9 @@ class Talk:
         try:
             found = load_json(message)
         except ValueError as error:
-            raise ApiError(f"{self.model.name} answered what is no JSON: {error}", url=self._call.url) from error
+            found = _error_with_surrogates(message)
+            if found is None:
+                raise ApiError(f"{self.model.name} answered what is no JSON: {error}", url=self._call.url) from error
         kind = found.get("type") if isinstance(found, dict) else None
         stays_open = kind is not None and found.get("open") is True
         match kind:
@@ -286,6 +289,16 @@ class Talk:
         if self._socket is None:
             raise ApiError(f"the call of {self.model.name} is over", url=self._call.url)
         return self._socket
+
+
+def _error_with_surrogates(message: str) -> Any:
+    """An error whose text quotes half a surrogate pair, for which the strict reader has no room; ``None`` for all
+    else."""
+    try:
+        found = json.loads(message)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found.get("type") == "error" else None
 
 
 def _frames(batch: list[bytes], is_binary: bool, batched: bool) -> Iterator[str | bytes]:

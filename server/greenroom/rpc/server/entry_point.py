@@ -20,6 +20,7 @@ from greenroom.errors import Unavailable
 BACKLOG: Final = 1024
 SHUTDOWN_S: Final = 2
 KEEP_ALIVE_S: Final = 75
+TICK_S: Final = 1.0
 MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -90,7 +91,7 @@ class WebAppEntryPoint:
                 up.result()
                 yield self.base_url(listener)
             finally:
-                server.should_exit = True
+                server.leave()
                 thread.join()
 
     def base_url(self, listener: socket.socket) -> str:
@@ -166,14 +167,32 @@ class _EmbeddedServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.is_up = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.is_up.set()
+
+    async def main_loop(self) -> None:
+        """As uvicorn's, which wakes ten times a second to look whether it shall stop: once a second, for the clock."""
+        tick = 0
+        while not await self.on_tick(tick):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), TICK_S)
+            tick += 10
+
+    def leave(self) -> None:
+        """From any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed already
+                self._loop.call_soon_threadsafe(self._leaving.set)
 
 
 @asynccontextmanager
@@ -189,7 +208,7 @@ async def _served(server: _EmbeddedServer, listener: socket.socket) -> AsyncIter
         yield serving
     finally:
         started.cancel()
-        server.should_exit = True
+        server.leave()
         await serving
 
 

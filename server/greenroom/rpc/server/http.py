@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from greenroom.rpc.address import parse_query, parse_url
 from greenroom.rpc.body import BodyParser, check_complete
-from greenroom.rpc.failures import ERROR_HEADER, CallRefused, UploadCut, header_of, status_of, text_of
+from greenroom.rpc.failures import ERROR_HEADER, CallRefused, UploadCut, header_of, is_told, status_of, text_of
 from greenroom.rpc.pipe import Pipe, PipeClosed
 from greenroom.rpc.result import ResultType
 from greenroom.rpc.server.calling import Method
@@ -72,7 +72,7 @@ class _HttpCall:
     async def fail(self, error: Exception) -> None:
         """Headers that are out cannot be taken back: then the connection is cut, which leaving without an end does."""
         status = status_of(error)
-        if status >= 500:
+        if not is_told(error):
             log.error("%s failed", self._model.name, exc_info=error)
         if not self._started:
             headers = {ERROR_HEADER: header_of(error)}

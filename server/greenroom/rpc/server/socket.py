@@ -14,7 +14,7 @@ from greenroom.errors import TooSlow
 from greenroom.rpc import frames
 from greenroom.rpc.address import parse_query, parse_url
 from greenroom.rpc.body import check_complete, parse_json
-from greenroom.rpc.failures import CallRefused, UploadCut, status_of, structure_of
+from greenroom.rpc.failures import CallRefused, UploadCut, is_told, structure_of
 from greenroom.rpc.pipe import Pipe
 from greenroom.rpc.result import ResultType
 from greenroom.rpc.server.calling import Method
@@ -147,7 +147,7 @@ class _Conversation:
         return self._open
 
     async def _fail(self, error: Exception) -> None:
-        if status_of(error) >= 500:
+        if not is_told(error):
             log.error("%s failed", self._model.name, exc_info=error)
         # After what could not be read, nobody knows where the next call would begin.
         more = {"open": True} if not isinstance(error, CallRefused) and self._stays_open() else {}

@@ -7,6 +7,7 @@
 "die words"        "dying ", prints the words, then kills its own process
 "exit"             leaves with exit code 3
 "busy" "crash" "cut"    Busy with details; an exception that is not ours; BindingFailed that may be tried again
+"fail words"       BindingFailed with them
 "produced"         how many pieces of sound its voices have given
 """
 
@@ -125,6 +126,8 @@ class Text(TextToText[Backend]):
                 os._exit(3)
             case "busy":
                 raise Busy("come later", kind="all_taken", details={"places": 2})
+            case "fail":
+                raise BindingFailed(rest)
             case "cut":
                 raise BindingFailed("the backend was cut off", retryable=True)
             case "crash":

@@ -1,0 +1,106 @@
+"""The connections to Fish Audio, shared by both roles and all sessions."""
+
+import asyncio
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from greenroom.bindings.live_socket import Sockets
+from greenroom.bindings.roles import OWNER_ONLY, Engine, Operation, Options, Place
+from greenroom.bindings.service_failures import ServiceFailures
+from greenroom.errors import BindingFailed
+
+if TYPE_CHECKING:
+    from fishaudio import AsyncFishAudio
+
+KEY = "FISH_API_KEY"
+_OWN_HOST = "api.fish.audio"
+_NO_KEY = "no-key-configured"
+"""given to the SDK where there is none, as it would look for one by itself, whatever host it is for"""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class FishOptions(Options):
+    base_url: str = Field(
+        "https://api.fish.audio",
+        max_length=300,
+        description="the service; another address for a gateway of one's own",
+        json_schema_extra=OWNER_ONLY,
+    )
+    connect_timeout_s: float = Field(5.0, gt=0, le=60, description="seconds to wait for a connection")
+    read_timeout_s: float = Field(
+        30.0, gt=0, le=600, description="longest silence of the service in seconds, while it owes something"
+    )
+    max_retries: int = Field(1, ge=0, le=5, description="further attempts where nothing had come yet")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_web_address(cls, value: str) -> str:
+        value = value.strip().rstrip("/")
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("wanted an address such as https://api.fish.audio")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("wanted an address without user, password, query or fragment")
+        return value
+
+
+class FishEngine(Engine):
+    def __init__(self, client: "AsyncFishAudio", sockets: Sockets, failures: ServiceFailures, base_url: str) -> None:
+        self.client = client
+        self.sockets = sockets
+        self.failures = failures
+        self._base_url = base_url
+
+    def check(self) -> None:
+        """:raises BindingFailed: naming the key, where the service is known to want one and there is none."""
+        if self.failures.key is None and self.failures.host == _OWN_HOST:
+            raise self.failures.of_status(401, "")
+
+    @property
+    def live_url(self) -> str:
+        return f"ws{self._base_url.removeprefix('http')}/v1/tts/live"
+
+    def headers(self, backend: str) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {self.failures.key}"} if self.failures.key else {}
+        return {**headers, "model": backend} if backend != "default" else headers
+
+    async def close(self) -> None:
+        await self.sockets.close()
+        await self.client.close()
+
+
+class FishOperation(Operation[FishEngine]):
+    """What the roles have in common."""
+
+    Options: ClassVar[type[Options]] = FishOptions
+    engine: FishEngine
+
+    @classmethod
+    def engine_key(cls, options: Any) -> Hashable:
+        return (options.base_url, options.connect_timeout_s, options.read_timeout_s)
+
+    @classmethod
+    async def open_engine(cls, options: Any, place: Place) -> FishEngine:
+        """:raises BindingFailed: where the SDK is missing. A missing key is said by the first call."""
+        return await asyncio.to_thread(_open, options, place.secret(KEY, options.base_url))
+
+
+def _open(options: FishOptions, key: str | None) -> FishEngine:
+    try:
+        import httpx
+        from fishaudio import AsyncFishAudio
+    except ImportError as error:
+        raise BindingFailed(f'fish needs its SDK: pip install "greenroom[fish]" ({error})') from error
+
+    parts = urlsplit(options.base_url)
+    failures = ServiceFailures(parts.netloc, KEY, key, options.read_timeout_s)
+    http = httpx.AsyncClient(
+        base_url=options.base_url,
+        timeout=httpx.Timeout(options.read_timeout_s, connect=options.connect_timeout_s),
+        trust_env=parts.hostname not in _LOOPBACK,
+    )
+    client = AsyncFishAudio(api_key=key or _NO_KEY, base_url=options.base_url, httpx_client=http)
+    return FishEngine(client, Sockets(failures, options.connect_timeout_s), failures, options.base_url)

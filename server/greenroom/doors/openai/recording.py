@@ -1,0 +1,71 @@
+"""A recording in whatever form it was sent -> PCM.
+
+Bare PCM in a WAV is read here; everything else (mp3, mp4, m4a, ogg, webm, flac, ...) by PyAV, to 16 kHz mono.
+"""
+
+import asyncio
+import io
+import wave
+from typing import Any, Final
+
+from greenroom.doors.openai.failures import bad_field, too_large
+from greenroom.doors.openai.sound import load_av
+from greenroom.errors import GreenroomError
+from greenroom.values import Audio
+
+_RATE_HZ: Final = 16_000
+
+
+async def decoded(data: bytes, longest_s: float) -> Audio:
+    """:raises BadRequest: no recording. :raises TooLarge: too long. :raises Unavailable: no PyAV, and it is needed."""
+    audio = _wav(data) if data[:4] == b"RIFF" else None
+    if audio is None:
+        av = await load_av("a recording that is no WAV")
+        audio = await asyncio.to_thread(_decode, av, data, longest_s)
+    if audio.duration_ms > longest_s * 1000:
+        raise _too_long(longest_s)
+    if not audio.pcm:
+        raise bad_field("file", "holds no sound")
+    return audio
+
+
+def _wav(data: bytes) -> Audio | None:
+    """``None`` for a WAV of another kind than bare PCM."""
+    try:
+        with wave.open(io.BytesIO(data)) as file:
+            frames = file.readframes(file.getnframes())
+            audio = Audio(frames, file.getframerate(), file.getsampwidth(), file.getnchannels())
+    except (wave.Error, EOFError, ValueError):
+        return None
+    if audio.sample_width > 4 or audio.channels > 32 or not 4000 <= audio.sample_rate <= 192_000:
+        return None
+    whole = len(frames) - len(frames) % audio.frame_bytes
+    return Audio(frames[:whole], audio.sample_rate, audio.sample_width, audio.channels)
+
+
+def _decode(av: Any, data: bytes, longest_s: float) -> Audio:
+    pieces: list[bytes] = []
+    size = 0
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=_RATE_HZ)
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            if not container.streams.audio:
+                raise bad_field("file", "holds no sound")
+            for frame in container.decode(audio=0):
+                for shaped in resampler.resample(frame):
+                    piece = bytes(shaped.planes[0])[: shaped.samples * 2]
+                    pieces.append(piece)
+                    size += len(piece)
+                if size > longest_s * _RATE_HZ * 2:
+                    raise _too_long(longest_s)
+            for shaped in resampler.resample(None):
+                pieces.append(bytes(shaped.planes[0])[: shaped.samples * 2])
+    except (av.error.FFmpegError, ValueError) as error:
+        raise bad_field(
+            "file", f"cannot be read as a recording ({type(error).__name__}); wav, mp3, m4a, ogg, webm and flac can"
+        ) from None
+    return Audio(b"".join(pieces), _RATE_HZ)
+
+
+def _too_long(longest_s: float) -> GreenroomError:
+    return too_large("file", f"at most {longest_s:g} s of sound are taken")

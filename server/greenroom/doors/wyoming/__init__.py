@@ -1,0 +1,1 @@
+"""The Wyoming protocol: Home Assistant's recogniser, voice and conversation are this server's."""

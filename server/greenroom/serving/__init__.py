@@ -1,0 +1,1 @@
+"""From a configuration to sockets that answer: addresses, certificates, uvicorn, signals."""
