@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
+import psutil
 import pytest
 
-from fakes.isolation_rig import Rig, answer, asked, gone, isolated, stream
+from fakes.isolation_rig import PATIENCE_S, Rig, answer, asked, gone, isolated, stream
 from greenroom.bindings.isolation import children, process
 from greenroom.errors import BindingFailed, GreenroomError
 from greenroom.log import bind_job, bind_session, bound_ids
@@ -135,6 +136,17 @@ async def test_a_crashed_child_whose_operations_are_open_comes_back_without_bein
     second = rig.child().pid
     assert second not in (None, first)
     assert await answer(loaded.operation, "pid") == str(second)
+
+
+async def test_a_call_right_after_a_childs_end_does_not_notice_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Word of the end is still on its way: the loop has had no turn since."""
+    monkeypatch.setattr(children, "BACK_OFF_S", (0.0,))
+    text = await rig.text()
+    for _ in range(5):
+        pid = int(await answer(text, "pid"))
+        os.kill(pid, signal.SIGKILL)
+        psutil.Process(pid).wait(PATIENCE_S)  # noqa: ASYNC222 -- nothing else may run
+        assert await answer(text, "say on") == "on "
 
 
 async def test_a_crashed_child_that_nobody_holds_stays_down(rig: Rig) -> None:

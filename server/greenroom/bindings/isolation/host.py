@@ -67,7 +67,8 @@ class BindingHost(IBindingHost):
             async for _ in until:
                 pass
         finally:
-            del self._operations[operation]
+            if self._operations.get(operation) is loaded:  # else the caller has opened it again meanwhile
+                del self._operations[operation]
             await asyncio.shield(asyncio.ensure_future(loaded.release()))
         yield CLOSED
 

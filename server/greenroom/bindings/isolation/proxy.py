@@ -114,18 +114,20 @@ class ProxyEngine(Engine):
         return await self._again_if_gone(call)
 
     async def _again_if_gone(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        generation = self._generation
         try:
             return await call()
         except GreenroomError as error:
-            if not self._has_gone(error):
+            if not self._has_gone(error, generation):
                 raise
         return await call()
 
-    def _has_gone(self, error: GreenroomError) -> bool:
+    def _has_gone(self, error: GreenroomError, generation: int) -> bool:
         """Whether the host that has answered, or not, is not the one that had opened the operation: word of its end
         was still on its way."""
-        if isinstance(error, NotFound) and error.kind == UNLOADED and self._lease is not None:
-            self._lease.lost = True
+        if isinstance(error, NotFound) and error.kind == UNLOADED:
+            if self._lease is not None and self._generation == generation:  # else it has been opened again meanwhile
+                self._lease.lost = True
             return True
         return isinstance(error, Gone)
 
@@ -136,8 +138,10 @@ class ProxyEngine(Engine):
         """
         for may_be_gone in (True, False):
             unpacker = codec.Unpacker()
+            generation = self._generation
             try:
                 await self.open()
+                generation = self._generation
                 async with self._peer.calling() as api, aclosing(call(api, self._id)) as messages:
                     async for message in messages:
                         may_be_gone = False
@@ -145,7 +149,7 @@ class ProxyEngine(Engine):
                             yield item
                 return
             except GreenroomError as error:
-                if not may_be_gone or not self._has_gone(error):
+                if not may_be_gone or not self._has_gone(error, generation):
                     raise
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import select
 import weakref
 from collections import Counter, deque
 from collections.abc import Coroutine
@@ -32,7 +33,9 @@ class _Kept:
     since: float
 
     def is_good(self, now: float) -> bool:
-        return self.socket.state is State.OPEN and now - self.since < IDLE_S
+        """One on which something came while nobody called is on its way to be closed, although the loop may not have
+        seen it yet: a call on it would be lost."""
+        return self.socket.state is State.OPEN and now - self.since < IDLE_S and not _is_readable(self.socket)
 
 
 class Sockets:
@@ -155,3 +158,15 @@ class Sockets:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_readable(socket: ClientConnection) -> bool:
+    found = socket.transport.get_extra_info("socket")
+    number = found.fileno() if found is not None else -1
+    if number < 0:
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([number], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
