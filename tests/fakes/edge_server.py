@@ -141,12 +141,12 @@ class FakeEdge(WebApp):
                     speaking = asyncio.create_task(self._speak(socket, reading))
                 self.news.set()
         finally:
-            if speaking is not None:
-                speaking.cancel()
-                await asyncio.gather(speaking, return_exceptions=True)
             if reading is not None:
                 reading.ended.set()
             self.ended(socket)
+            if speaking is not None:
+                speaking.cancel()
+                await asyncio.gather(speaking, return_exceptions=True)
         return socket
 
     async def _speak(self, socket: web.WebSocketResponse, reading: Reading) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Hashable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from greenroom.bindings.isolation import codec
@@ -105,28 +105,36 @@ class ProxyEngine(Engine):
         """A call with one answer. Cancelled, it is cancelled over there."""
 
         async def call() -> bytes:
-            await self.open()
-            async with self._peer.calling() as api:
+            async with self._calling() as api:
                 given = api.ask(operation=self._id, method=method, arguments=list(arguments), ids=bound_ids())
                 async with aclosing(given) as messages:
                     return b"".join([message async for message in messages])
 
         return await self._again_if_gone(call)
 
+    @asynccontextmanager
+    async def _calling(self) -> AsyncIterator[BindingApi]:
+        """Over there the operation is open, as far as anybody here knows."""
+        while True:
+            await self.open()
+            async with self._peer.calling() as api:
+                if self._is_open:  # else it is a fresh process, which has yet to open it
+                    yield api
+                    return
+
     async def _again_if_gone(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        generation = self._generation
         try:
             return await call()
         except GreenroomError as error:
-            if not self._has_gone(error, generation):
+            if not self._has_gone(error):
                 raise
         return await call()
 
-    def _has_gone(self, error: GreenroomError, generation: int) -> bool:
+    def _has_gone(self, error: GreenroomError) -> bool:
         """Whether the host that has answered, or not, is not the one that had opened the operation: word of its end
         was still on its way."""
         if isinstance(error, NotFound) and error.kind == UNLOADED:
-            if self._lease is not None and self._generation == generation:  # else it has been opened again meanwhile
+            if self._lease is not None:
                 self._lease.lost = True
             return True
         return isinstance(error, Gone)
@@ -138,18 +146,15 @@ class ProxyEngine(Engine):
         """
         for may_be_gone in (True, False):
             unpacker = codec.Unpacker()
-            generation = self._generation
             try:
-                await self.open()
-                generation = self._generation
-                async with self._peer.calling() as api, aclosing(call(api, self._id)) as messages:
+                async with self._calling() as api, aclosing(call(api, self._id)) as messages:
                     async for message in messages:
                         may_be_gone = False
                         for item in unpacker.feed(message):
                             yield item
                 return
             except GreenroomError as error:
-                if not may_be_gone or not self._has_gone(error, generation):
+                if not may_be_gone or not self._has_gone(error):
                     raise
 
 
