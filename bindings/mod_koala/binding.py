@@ -1,6 +1,7 @@
 """Lets a sentence pass only once a model has judged it harmless. What it cannot judge does not pass."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
+from contextlib import aclosing
 
 from pydantic import Field
 
@@ -34,25 +35,26 @@ class Moderation(TextFilter[Classifier]):
     unit = Unit.SENTENCE
     effect = Effect.GATE
 
+    def __init__(self, engine: Classifier, options: ModerationOptions) -> None:
+        """:raises Unavailable: for a model that has none of the labels that would let anything pass."""
+        super().__init__(engine, options)
+        if not set(options.allowed) & set(engine.labels):
+            raise Unavailable(
+                f"{engine.name} has no label {' or '.join(options.allowed)}, so nothing would pass; "
+                f"set allowed to one of its labels: {', '.join(engine.labels)}"
+            )
+
     @classmethod
     def engine_key(cls, options: ModerationOptions) -> Hashable:
         return options.model, options.model_path, options.device
 
     @classmethod
     async def open_engine(cls, options: ModerationOptions, place: Place) -> Engine:
-        """:raises Unavailable: also for a model that has none of the labels that would let anything pass."""
         if options.model_path:
             folder = check_folder(options.model_path)
         else:
             folder = find_hub_model(options.model, place.models, place.binding_id)
-        engine = await Classifier.open(folder, options.device)
-        if not set(options.allowed) & set(engine.labels):
-            await engine.close()
-            raise Unavailable(
-                f"{folder.name} has no label {' or '.join(options.allowed)}, so nothing would pass; "
-                f"set allowed to one of its labels: {', '.join(engine.labels)}"
-            )
-        return engine
+        return await Classifier.open(folder, options.device)
 
     @classmethod
     async def models(cls, options: ModerationOptions, place: Place) -> Sequence[Model]:
@@ -68,10 +70,10 @@ class Moderation(TextFilter[Classifier]):
                 yield chunk
                 continue
             try:
-                label, score = next(iter((await self.engine.scores(chunk.text.strip())).items()))
+                label = await self._objection(chunk.text.strip())
             except BindingFailed as error:
                 raise BindingFailed(f"nothing passes, since the moderation failed: {error.message}") from error
-            if label in self.options.allowed and score >= self.options.min_score:
+            if not label:
                 yield TextChunk(chunk.text, {**chunk.extras, "filtered": False})
                 continue
             extras = {**chunk.extras, "filtered": True, "original_content": chunk.text, "moderation": label}
@@ -79,6 +81,15 @@ class Moderation(TextFilter[Classifier]):
                 start = chunk.text[: len(chunk.text) - len(chunk.text.lstrip())]
                 end = chunk.text[len(chunk.text.rstrip()) :]
                 yield TextChunk(start + self.options.replacement + end, extras)
+
+    async def _objection(self, text: str) -> str:
+        """The label for which it must not pass; empty if it may. Of a long text, every part must be harmless."""
+        async with aclosing(self.engine.scores_of_parts(text)) as parts:
+            async for scores in parts:
+                label, score = next(iter(scores.items()))
+                if label not in self.options.allowed or score < self.options.min_score:
+                    return label
+        return ""
 
 
 BINDING = Binding({Role.FILTER_TEXT: Moderation})

@@ -89,6 +89,25 @@ async def test_a_model_without_the_label_that_lets_pass(places: Places) -> None:
             raise AssertionError
 
 
+async def test_who_shares_a_model_is_told_the_same(places: Places) -> None:
+    async with open_engines(places) as engines:
+        loaded = await engines.load("mod_koala", Role.FILTER_TEXT, {})
+        with pytest.raises(Unavailable, match=r"has no label FINE.*set allowed to one of its labels: S, H"):
+            await engines.load("mod_koala", Role.FILTER_TEXT, {"allowed": ["FINE"]})
+        await loaded.release()
+
+
+async def test_all_of_a_long_sentence_is_judged(places: Places) -> None:
+    """The models take 128 tokens, and what is harmful may come late."""
+    harmless = "The lamp stands on the table. " * 40
+    async with open_operation("mod_koala", Role.FILTER_TEXT, {}, places) as operation:
+        [passed] = await judged(operation, harmless)
+        [held] = await judged(operation, harmless + "I will hit you with a club. " * 40 + harmless)
+    assert passed.extras == {"filtered": False}
+    assert held.extras["filtered"]
+    assert held.text == "Filtered. "
+
+
 async def test_two_sessions_share_one_model(places: Places) -> None:
     async with open_engines(places) as engines:
         one = await engines.load("emotion_roberta", Role.FILTER_TEXT, {})

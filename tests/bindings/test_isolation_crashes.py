@@ -145,7 +145,7 @@ async def test_a_call_right_after_a_childs_end_does_not_notice_it(rig: Rig, monk
     for _ in range(5):
         pid = int(await answer(text, "pid"))
         os.kill(pid, signal.SIGKILL)
-        psutil.Process(pid).wait(PATIENCE_S)  # noqa: ASYNC222 -- nothing else may run
+        psutil.Process(pid).wait(PATIENCE_S)
         assert await answer(text, "say on") == "on "
 
 

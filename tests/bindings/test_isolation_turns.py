@@ -15,7 +15,7 @@ import pytest
 
 from e2e.promises import check_turn
 from e2e.visitor import end_of, pcm_of, text_of, visitor
-from fakes.isolation_rig import answer, asked, gone, isolated
+from fakes.isolation_rig import answer, asked, gone, isolated, reaped
 from fakes.server_process import running_server
 from greenroom.app import ServeOptions, open_greenroom, prepare
 from greenroom.bindings.isolation.children import ChildPeer
@@ -77,7 +77,7 @@ async def test_over_a_real_server(tmp_path: Path) -> None:
         assert end_of(told)["timing"]["audio_ms"] > 1000 and pcm_of(told)
         pid = int(re.findall(r"espeak runs in process (\d+)", server.logged())[-1])
         os.kill(pid, signal.SIGKILL)
-        await gone(pid)
+        await reaped(pid)
         again = await ana.run("say", text=SAY)
         check_turn(again)
         assert end_of(again)["success"]

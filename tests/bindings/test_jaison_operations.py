@@ -1,8 +1,10 @@
 """Operations written for jaison run with only their import lines changed."""
 
 import asyncio
+import subprocess
+import sys
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,14 @@ import pytest
 from fakes.binding_rig import Places
 from greenroom.bindings.discovery import BindingShelf
 from greenroom.bindings.engines import Engines
-from greenroom.bindings.jaison import FilterTextOperation, ProcessManager, T2TOperation, jaison_binding
+from greenroom.bindings.jaison import (
+    BaseProcess,
+    FilterTextOperation,
+    ProcessManager,
+    ProcessType,
+    T2TOperation,
+    jaison_binding,
+)
 from greenroom.errors import BadRequest, BindingFailed
 from greenroom.session.access import reserved
 from greenroom.values import Audio, Message, Persona, Prompt, Role, SpeechText, TextChunk, TextDelta, Transcript
@@ -69,6 +78,95 @@ async def test_a_process_that_died_is_started_again_with_its_operation() -> None
         await asyncio.to_thread(process.wait)
         assert await said(operation, "again") == "AGAIN! "
         assert operation.manager.get_process("shout").process.pid != process.pid
+
+
+async def test_two_sessions_with_different_settings_share_the_process() -> None:
+    engines = Engines(BindingShelf((FOLDER,)), Places())
+    first = await engines.load(PARROT, Role.T2T, {"suffix": "!"})
+    second = await engines.load(PARROT, Role.T2T, {"suffix": "?"})
+    process = first.operation.manager.get_process("shout").process  # type: ignore[attr-defined]
+    assert [await said(each.operation, "hi") for each in (first, second)] == ["HI! ", "HI? "]
+    await first.release()
+    assert await said(second.operation, "still here") == "STILL HERE? "
+    assert process.poll() is None
+    await second.release()
+    await engines.close()
+    assert process.poll() is not None
+
+
+class Idle(BaseProcess):
+    def __init__(self) -> None:
+        super().__init__("idle")
+
+    async def reload(self) -> None:
+        await super().reload()
+        self.process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+
+class Forgetful(T2TOperation):
+    """Does not start without ``works``, and never lets go of its process by itself."""
+
+    def __init__(self) -> None:
+        super().__init__("forgetful")
+        self.settings: dict[str, Any] = {}
+
+    async def configure(self, config_d: dict[str, Any]) -> None:
+        self.settings = config_d
+
+    async def start(self) -> None:
+        await super().start()
+        await ProcessManager().link("mine", ProcessType.IDLE)
+        if not self.settings.get("works"):
+            raise RuntimeError("no weights")
+
+    async def close(self) -> None:
+        await super().close()
+        raise RuntimeError("it jams")
+
+    async def _generate(self, **kwargs: Any) -> AsyncGenerator[dict[str, Any], None]:
+        yield {"content": self.settings["role"]}
+        await asyncio.Event().wait()
+
+
+async def test_no_process_runs_on_for_an_operation_that_did_not_start_or_does_not_close() -> None:
+    operation: Any = jaison_binding(Forgetful, processes={"idle": Idle}).operations[Role.T2T]
+    place = Places().place(BindingShelf((FOLDER,)).get(PARROT))
+    for _ in range(2):  # the second attempt finds nothing left of the first
+        with pytest.raises(RuntimeError, match="no weights"):
+            await operation.open_engine(operation.Options(), place)
+        assert operation.manager.get_process("idle").process is None
+    options = operation.Options(works=True)
+    engine = await operation.open_engine(options, place)
+    async with aclosing(operation(engine, options).generate(asked("x"))) as deltas:
+        assert await anext(deltas) == TextDelta("t2t")
+        process = operation.manager.get_process("idle").process
+    with pytest.raises(RuntimeError, match="it jams"):
+        await engine.close()
+    assert process.poll() is not None
+
+
+async def test_an_operation_that_is_closed_in_the_middle_of_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenroom.bindings.jaison.adapter.CLOSE_S", 0)
+    operation: Any = jaison_binding(Forgetful, processes={"idle": Idle}).operations[Role.T2T]
+    options = operation.Options(works=True)
+    engine = await operation.open_engine(options, Places().place(BindingShelf((FOLDER,)).get(PARROT)))
+    async with aclosing(operation(engine, options).generate(asked("x"))) as deltas:
+        await anext(deltas)
+        process = operation.manager.get_process("idle").process
+        await engine.close()
+        with pytest.raises(BindingFailed, match="closed in the middle"):
+            await anext(deltas)
+    assert process.poll() is not None
+
+
+async def test_waiting_for_a_process_can_be_given_up() -> None:
+    manager = ProcessManager.of({})
+    async with manager._alone():
+        waiting = asyncio.create_task(manager.heed())
+        while not waiting.done():
+            await asyncio.sleep(0)
+            waiting.cancel()
+    await manager.heed()
 
 
 async def test_refused_settings_are_a_bad_request() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,16 @@ async def answer(operation: Any, text: str) -> str:
 async def stream(*items: Any) -> AsyncGenerator[Any, None]:
     for item in items:
         yield item
+
+
+async def reaped(pid: int) -> None:
+    """Wait until nothing is left of a process whose parent looks: none of its threads, no socket of its."""
+
+    def wait() -> None:
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait(PATIENCE_S)
+
+    await asyncio.to_thread(wait)
 
 
 async def gone(pid: int) -> None:

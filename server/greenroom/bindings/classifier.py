@@ -4,6 +4,7 @@ classifier = await Classifier.open(folder, device="auto")
 await classifier.scores("I am so happy")    {"joy": 0.93, "neutral": 0.04, ...}
 """
 
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from greenroom.bindings.threads import Worker
 from greenroom.errors import BindingFailed, Unavailable
 
 _WARM_UP = "Hello there, how are you today?"
+_SHORTEST_PART = 16
+_OVERLAP = 40
+"""characters that two parts of a long text share at most, on either side of the cut"""
 
 
 class Classifier(Engine):
     """One model; its calls take turns. Closing the last operation that uses it frees the weights."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self._worker = Worker(f"classifier {name}")
         self._model: Any = None
         self._tokenizer: Any = None
@@ -59,20 +63,43 @@ class Classifier(Engine):
         torch.set_grad_enabled(False)
 
     async def scores(self, text: str) -> dict[str, float]:
-        """The probability of each label, the likeliest first. :raises BindingFailed: if the model fails."""
+        """The probability of each label, the likeliest first; of what is longer than the model takes, its beginning.
+
+        :raises BindingFailed: if the model fails.
+        """
         return await self._worker.call(lambda: self._scores(text))
+
+    async def scores_of_parts(self, text: str) -> AsyncGenerator[dict[str, float], None]:
+        """The same for parts that the model takes whole, which overlap and together are all of the text."""
+        for part in await self._worker.call(lambda: list(self._parts(text))):
+            yield await self.scores(part)
+
+    def _parts(self, text: str) -> Iterator[str]:
+        """Halves of halves, as only the tokenizer knows how much of a text is too much."""
+        if len(text) <= _SHORTEST_PART or self._count(text) <= self._longest:
+            yield text
+            return
+        middle, overlap = len(text) // 2, min(_OVERLAP, len(text) // 8)
+        yield from self._parts(text[: middle + overlap])
+        yield from self._parts(text[middle - overlap :])
+
+    def _count(self, text: str) -> int:
+        """Tokens. :raises BindingFailed: if the tokenizer fails."""
+        try:
+            return len(self._tokenizer(_encodable(text), verbose=False)["input_ids"])
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise BindingFailed(f"{self.name} could not judge a sentence: {error}") from error
 
     def _scores(self, text: str) -> dict[str, float]:
         import torch
 
-        text = text.encode("utf-8", "replace").decode()  # a tokenizer takes no lone surrogates
         try:
             with torch.inference_mode():
-                encoded = self._tokenizer(text, truncation=True, max_length=self._longest, return_tensors="pt")
+                encoded = self._tokenizer(_encodable(text), truncation=True, max_length=self._longest, return_tensors="pt")
                 logits = self._model(**encoded.to(self.device)).logits[0].float()
                 values = (logits.sigmoid() if self._many else logits.softmax(-1)).tolist()
         except (RuntimeError, ValueError, IndexError) as error:
-            raise BindingFailed(f"{self._name} could not judge a sentence: {error}") from error
+            raise BindingFailed(f"{self.name} could not judge a sentence: {error}") from error
         return dict(sorted(zip(self.labels, values, strict=True), key=lambda item: -item[1]))
 
     async def close(self) -> None:
@@ -81,6 +108,11 @@ class Classifier(Engine):
 
         await self._worker.call(free)
         self._worker.close()
+
+
+def _encodable(text: str) -> str:
+    """A tokenizer takes no lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def chosen_device(wanted: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from greenroom.config import from_jaison, from_lollms
+from greenroom.config import from_jaison, from_lollms, jaison_operations
 from greenroom.config.schema import Config
 from greenroom.config.translation import Mapped
 
@@ -23,13 +23,13 @@ _SHARED = frozenset({"operations", "personalities", "user_name"})
 
 
 def format_of(raw: Mapping[Any, Any]) -> Format:
-    """Whose configuration this is, by the keys that only one of the three has."""
+    """Whose configuration this is, by the keys that only one of the three has, else by how operations are written."""
     names = {name for name in raw if isinstance(name, str)}
     if names & (set(Config.model_fields) - _SHARED):
         return Format.GREENROOM
     jaison, lollms = len(names & from_jaison.KEYS), len(names & from_lollms.KEYS)
     if not jaison and not lollms:
-        return Format.GREENROOM
+        return Format.JAISON if jaison_operations.has_its_form(raw.get("operations")) else Format.GREENROOM
     return Format.LOLLMS if lollms > jaison else Format.JAISON
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from greenroom.config import jaison_operations
 from greenroom.config.translation import Mapped
 
 PROMPTER = {
@@ -44,7 +45,7 @@ KEYS = frozenset({"prompter", "mcp", *PROMPTER, *BINDING_PATHS, *MEANINGLESS})
 def translate(mapped: Mapped) -> None:
     for name, value in mapped.raw.items():
         if name == "operations":
-            mapped.take(("operations",), ("operations",), _operations(mapped, value))
+            mapped.take(("operations",), ("operations",), jaison_operations.translated(mapped, value))
         elif name == "prompter":
             _prompter(mapped, value)
         elif name in PROMPTER:
@@ -76,25 +77,6 @@ def _prompter(mapped: Mapped, value: Any) -> None:
 def _prompt_setting(mapped: Mapped, foreign: tuple[str, ...], name: str, value: Any) -> None:
     if value is not None:
         mapped.take(foreign, PROMPTER[name], value)
-
-
-def _operations(mapped: Mapped, value: Any) -> Any:
-    """There, a later entry of a single role replaces the earlier; here, two are a mistake: the later one is kept."""
-    if not isinstance(value, list):
-        return [] if value is None else value
-    last: dict[Any, int] = {}
-    for index, entry in enumerate(value):
-        if isinstance(entry, Mapping) and not str(entry.get("role", "")).startswith("filter_"):
-            last[entry.get("role")] = index
-    kept: list[Any] = []
-    for index, entry in enumerate(value):
-        role = entry.get("role") if isinstance(entry, Mapping) else None
-        if role in last and last[role] != index:
-            mapped.ignore(("operations", index), f"a later entry also has role {role}")
-            continue
-        mapped.ways["operations", len(kept)] = ("operations", index)
-        kept.append(entry)
-    return kept
 
 
 def _tool_servers(mapped: Mapped, value: Any) -> None:

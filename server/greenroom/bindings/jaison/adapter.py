@@ -1,9 +1,11 @@
 """From jaison's operations to Greenroom's roles."""
 
+import asyncio
 import base64
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import ConfigDict, Field, create_model
 
@@ -32,7 +34,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
+
 Chunk = dict[str, Any]
+CLOSE_S: Final = 20.0
+"""how long an operation may still be busy when it is to be closed"""
 
 
 class JaisonOptions(Options):
@@ -52,6 +58,7 @@ class JaisonEngine(Engine):
         self.operation = made
         self._manager = manager
         self._thread = LoopThread(f"jaison {made.op_id}")
+        self._user = f"{made.op_id} {id(self):x}"
         self._starts: dict[str, int] = {}
         made.process_manager = manager
         made.prompter = Prompter()
@@ -60,12 +67,19 @@ class JaisonEngine(Engine):
         """:raises BadRequest: for settings that it refuses."""
 
         async def work() -> None:
-            with self._manager.current():
+            with self._manager.current(user=self._user):
                 try:
                     await self.operation.configure(settings)
                 except (AssertionError, ValueError, TypeError, KeyError) as error:
                     raise BadRequest(f"{self.operation.op_id} refuses these settings: {_said(error)}") from error
-                await self.operation.start()
+                try:
+                    await self.operation.start()
+                except BaseException:
+                    try:
+                        await self._leave()
+                    except Exception:  # the boundary to the operation's own code; why it did not start matters more
+                        logger.exception("closing %s failed", self.operation.op_id)
+                    raise
                 self._starts = self._manager.starts
 
         try:
@@ -78,7 +92,7 @@ class JaisonEngine(Engine):
         """What the operation makes of one chunk. :raises BindingFailed: with what it raised."""
 
         async def results() -> AsyncGenerator[Chunk, None]:
-            with self._manager.current(character):
+            with self._manager.current(character, self._user):
                 await self._revived()
                 self.operation.prompter = Prompter()
                 try:
@@ -103,13 +117,25 @@ class JaisonEngine(Engine):
 
     async def close(self) -> None:
         async def work() -> None:
-            with self._manager.current():
-                await self.operation.close()
+            with self._manager.current(user=self._user):
+                await self._leave()
 
         try:
-            await self._thread.call(work)
+            async with asyncio.timeout(CLOSE_S):
+                await self._thread.call(work)
+        except TimeoutError:
+            logger.warning("%s does not end its work; what it linked to is stopped", self.operation.op_id)
+            await self._manager.leave(self._user)
         finally:
             self._thread.close()
+
+    async def _leave(self) -> None:
+        """Whatever its own ``close`` does, no process runs on for it."""
+        try:
+            if self.operation.active:
+                await self.operation.close()
+        finally:
+            await self._manager.leave(self._user)
 
 
 def _said(error: BaseException) -> str:
@@ -119,6 +145,7 @@ def _said(error: BaseException) -> str:
 class _Adapted:
     """What every role has in common: the operation's class and its processes, and how one of them is opened."""
 
+    role: ClassVar[Role]
     made: ClassVar[type[jaison.Operation]]
     manager: ClassVar[ProcessManager]
 
@@ -129,7 +156,7 @@ class _Adapted:
     @classmethod
     async def open_engine(cls, options: Any, place: Place) -> Engine:
         engine = JaisonEngine(cls.made(), cls.manager)  # type: ignore[call-arg]  # theirs take no argument
-        await engine.start({**options.settings, "id": place.binding_id})
+        await engine.start({"role": cls.role.value, **options.settings, "id": place.binding_id})
         return engine
 
 

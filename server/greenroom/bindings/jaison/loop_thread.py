@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
+from greenroom.errors import BindingFailed
+
 T = TypeVar("T")
 
 AHEAD: Final = 16
@@ -70,6 +72,8 @@ class LoopThread:
             while not isinstance(item := await items.get(), _End):
                 self._loop.call_soon_threadsafe(room.release)
                 yield item
+            if pumping.cancelled():
+                raise BindingFailed("the operation was closed in the middle of its work")
             pumping.result()
         finally:
             pumping.cancel()

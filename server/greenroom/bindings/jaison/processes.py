@@ -33,7 +33,8 @@ class BaseProcess:
         self.id = id
         self.process: subprocess.Popen[Any] | None = None
         self.port: int | None = None
-        self.links: set[str] = set()
+        self.links: set[tuple[str, str]] = set()
+        """who uses it, by which link id"""
         self.starts = 0
         """how often it was started"""
         self.reload_signal = False
@@ -95,6 +96,7 @@ class ProcessType(metaclass=_AnyMember):
 
 
 _current: ContextVar["ProcessManager | None"] = ContextVar("jaison's process manager", default=None)
+_user: ContextVar[str] = ContextVar("who links: each running operation names its links as its class does", default="")
 
 
 class ProcessManager:
@@ -121,33 +123,46 @@ class ProcessManager:
     _lock: threading.Lock
 
     @contextlib.contextmanager
-    def current(self, name: str = "") -> Iterator[None]:
-        """While this runs, ``ProcessManager()`` is this one, and ``Prompter()`` names that character."""
-        manager, named = _current.set(self), character.set(name or character.get())
+    def current(self, name: str = "", user: str = "") -> Iterator[None]:
+        """While this runs, ``ProcessManager()`` is this one, its links are those of ``user``, and ``Prompter()`` names
+        that character."""
+        manager, named, using = _current.set(self), character.set(name or character.get()), _user.set(user)
         try:
             yield
         finally:
             _current.reset(manager)
             character.reset(named)
+            _user.reset(using)
 
     async def link(self, link_id: str, process_type: str) -> None:
         """Start it for its first user. :raises BindingFailed: for a second link of one id, or if it does not start."""
         async with self._alone():
             process = self._made(process_type)
-            if link_id in process.links:
+            link = _user.get(), link_id
+            if link in process.links:
                 raise BindingFailed(f"Link ID {link_id} already linked to process {process.id}")
             await self._running(process)
-            process.links.add(link_id)
+            process.links.add(link)
 
     async def unlink(self, link_id: str, process_type: str) -> None:
         """Stop it after its last user. :raises BindingFailed: if it is not linked."""
         async with self._alone():
             process = self._found(process_type)
-            if link_id not in process.links:
+            link = _user.get(), link_id
+            if link not in process.links:
                 raise BindingFailed(f"Link ID {link_id} is not linked to process {process.id}")
-            process.links.discard(link_id)
+            process.links.discard(link)
             if not process.links:
                 await process.unload()
+
+    async def leave(self, user: str) -> None:
+        """Undo the links that a user has left behind."""
+        async with self._alone():
+            for process in self._loaded.values():
+                left = {link for link in process.links if link[0] == user}
+                process.links -= left
+                if left and not process.links:
+                    await process.unload()
 
     def get_process(self, process_type: str) -> BaseProcess:
         """:raises BindingFailed: if nobody has linked to it."""
@@ -189,8 +204,10 @@ class ProcessManager:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        """Operations have a loop each, so what keeps them apart is a lock of threads."""
-        await asyncio.to_thread(self._lock.acquire)
+        """Operations have a loop each, so what keeps them apart is a lock of threads. It is asked for again and again,
+        since a thread that waits for it cannot be called back when whoever wanted it has been cancelled."""
+        while not self._lock.acquire(blocking=False):
+            await asyncio.sleep(_LOOK_S)
         try:
             yield
         finally:
