@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import httpx2
@@ -112,9 +113,10 @@ class Failures:
 def _retry_after_s(error: APIStatusError) -> float | None:
     """A date, or nonsense, counts as none."""
     try:
-        return max(0.0, float(error.response.headers.get("retry-after", "")))
+        wait_s = float(error.response.headers.get("retry-after", ""))
     except ValueError:
         return None
+    return max(0.0, wait_s) if isfinite(wait_s) else None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -7,6 +7,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from greenroom.bindings.wire_text import encodable
 from greenroom.values import Image, Message, Prompt
 
 Block = dict[str, Any]
@@ -20,9 +21,7 @@ def system_blocks(prompt: Prompt, *, cached: bool) -> list[Block]:
     if prompt.raw is not None:
         return []
     later = [message.content for message in prompt.messages if message.role == "system"]
-    blocks: list[Block] = [
-        {"type": "text", "text": text} for text in (prompt.system, "\n\n".join(later)) if text.strip()
-    ]
+    blocks = [_text(text) for text in (prompt.system, "\n\n".join(later)) if text.strip()]
     if cached and prompt.system.strip():
         blocks[0]["cache_control"] = _CACHED
     return blocks
@@ -69,7 +68,7 @@ def api_tools(prompt: Prompt) -> list[dict[str, Any]]:
 
 def _turn(message: Message, thoughts: Mapping[str, Sequence[Block]]) -> tuple[str, list[Block]]:
     if message.role == "tool":
-        content: Any = message.content or "(nothing)"
+        content: Any = encodable(message.content) or "(nothing)"
         if message.images:
             content = [_text(content), *(_image(image) for image in message.images)]
         return "user", [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": content}]
@@ -85,7 +84,7 @@ def _turn(message: Message, thoughts: Mapping[str, Sequence[Block]]) -> tuple[st
 
 
 def _text(text: str) -> Block:
-    return {"type": "text", "text": text}
+    return {"type": "text", "text": encodable(text)}
 
 
 def _image(image: Image) -> Block:

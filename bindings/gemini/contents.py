@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from greenroom.bindings.wire_text import encodable
 from greenroom.values import Image, Message, Prompt, ToolCall
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def system_text(prompt: Prompt) -> str:
     if prompt.raw is not None:
         return ""
     texts = [prompt.system, *(message.content for message in prompt.messages if message.role == "system")]
-    return "\n\n".join(text for text in texts if text.strip())
+    return encodable("\n\n".join(text for text in texts if text.strip()))
 
 
 def contents(prompt: Prompt, signatures: Mapping[str, bytes]) -> "list[types.Content]":
@@ -73,12 +74,12 @@ def _parts(message: Message, names: Mapping[str, str], signatures: Mapping[str, 
         answer = types.FunctionResponse(
             id=_api_id(message.tool_call_id),
             name=message.name or names.get(message.tool_call_id, message.tool_call_id),
-            response={"result": message.content},
+            response={"result": encodable(message.content)},
         )
         return [types.Part(function_response=answer), *(_image(image) for image in message.images)]
     parts = [_image(image) for image in message.images]
     if message.content.strip():
-        parts.append(types.Part(text=message.content))
+        parts.append(types.Part(text=encodable(message.content)))
     return parts + [_call(call, signatures.get(call.id)) for call in message.tool_calls]
 
 

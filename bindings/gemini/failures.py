@@ -14,7 +14,7 @@ from greenroom.errors import BindingFailed
 
 _MAX_MESSAGE = 300
 _TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_SECONDS = re.compile(r"([\d.]+)s")
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _KEY_LIKE = re.compile(r"\bAIza[\w-]{8,}")
 
 

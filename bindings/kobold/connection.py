@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
+from greenroom.bindings.wire_text import json_bytes
 from greenroom.errors import BindingFailed
 
 from .server import DEFAULT_URL, FoundServer, KoboldServer, ManagedServer, program_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _ABORT_TIMEOUT_S = 5.0
 _LIST_TIMEOUT_S = 2.0
 _MAX_WHOLE_BYTES = 8 << 20
+_JSON = {"Content-Type": "application/json"}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _NO_MODEL = ("inactive", "koboldcpp/inactive", "")
 """what stands for a model's name where none is loaded"""
@@ -83,7 +85,9 @@ class KoboldEngine(Engine):
         for attempt in range(retries + 1):
             url = await self.server.url()
             try:
-                response = await self._http.post(url + path, json=body, allow_redirects=False)
+                response = await self._http.post(
+                    url + path, data=json_bytes(body), headers=_JSON, allow_redirects=False
+                )
             except (aiohttp.ClientError, TimeoutError) as error:
                 if attempt < retries and not isinstance(error, TimeoutError) and await self.server.recover():
                     continue
@@ -170,7 +174,7 @@ class KoboldEngine(Engine):
         except BaseException as error:
             refused = isinstance(error, BindingFailed) and "status" in (error.details or {})
             url = self.server.url_now
-            if not refused and url is not None:
+            if not refused and url is not None and not self._http.closed:
                 task = asyncio.get_running_loop().create_task(self._abort(url, key), name="kobold abort")
                 self._aborting.add(task)
                 task.add_done_callback(self._aborting.discard)

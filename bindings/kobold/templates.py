@@ -54,13 +54,18 @@ class ChatTemplate:
         return text + self.assistant[0].rstrip(" ")
 
     def _clean(self, text: str) -> str:
-        """Nobody may write as somebody else by writing the template's own signs."""
-        before = None
-        while text != before:
-            before = text
-            for mark in (*self.stops, *self.marks):
-                text = text.replace(mark, "")
-        return text
+        """Nobody may write as somebody else by writing the template's own signs, nor by hiding one in another."""
+        signs = (*self.stops, *self.marks)
+        if not any(sign in text for sign in signs):
+            return text
+        made: list[str] = []  # one pass, so that signs in signs in signs take no longer than plain text
+        for character in text:
+            made.append(character)
+            for sign in signs:
+                if sign[-1] == character and "".join(made[-len(sign) :]) == sign:
+                    del made[-len(sign) :]
+                    break
+        return "".join(made)
 
 
 _CHATML = ChatTemplate(

@@ -11,6 +11,7 @@ from pydantic import Field
 from greenroom.bindings.embedding_format import load_numpy
 from greenroom.bindings.roles import OWNER_ONLY, Binding, Embedding, Engine, Model, Options, Place
 from greenroom.bindings.threads import Emit, stream_from_thread
+from greenroom.bindings.wire_text import encodable
 from greenroom.errors import Unavailable
 from greenroom.values import Role
 
@@ -81,7 +82,7 @@ class MiniLmEmbedding(Embedding[MiniLmEngine]):
         result = np.zeros((len(texts), bert.dimensions), np.float32)
 
         def produce(emit: "Emit[tuple[list[int], NDArray[np.float32]]]") -> None:
-            tokens = [bert.tokens(text.encode(errors="replace").decode()) for text in texts]
+            tokens = [bert.tokens(encodable(text)) for text in texts]
             for places in batches([len(each) for each in tokens], self.options.batch_size):
                 if not emit((places, bert.vectors([tokens[place] for place in places]))):
                     return

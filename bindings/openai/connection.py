@@ -1,7 +1,6 @@
 """The connection pool to one OpenAI-compatible server, shared by every role that has the same ``base_url``."""
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
+from greenroom.bindings.wire_text import json_bytes
 from greenroom.errors import BindingFailed
 from greenroom.values import Role
 
@@ -155,7 +155,7 @@ class OpenAIEngine(Engine):
         request = self.http.build_request(
             "POST",
             f"{str(self.client.base_url).rstrip('/')}{path}",
-            content=json.dumps(body, ensure_ascii=False).encode(),
+            content=json_bytes(body),
             headers=self._headers,
         )
         try:
@@ -198,7 +198,7 @@ def _wait_s(error: "APIStatusError", attempt: int) -> float | None:
     if isinstance(error.body, dict) and error.body.get("code") == "insufficient_quota":
         return None
     wait = retry_after_s(error)
-    wait = 0.25 * 2.0**attempt if wait is None else max(0.0, wait)
+    wait = 0.25 * 2.0**attempt if wait is None else wait
     return wait if wait <= _LONGEST_WAIT_S else None
 
 

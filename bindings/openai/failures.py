@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -114,9 +115,10 @@ class Failures:
 def retry_after_s(error: APIStatusError) -> float | None:
     """Seconds that the server asks to wait; a date, or nonsense, counts as none."""
     try:
-        return float(error.response.headers.get("retry-after", ""))
+        wait_s = float(error.response.headers.get("retry-after", ""))
     except ValueError:
         return None
+    return max(0.0, wait_s) if isfinite(wait_s) else None
 
 
 def hung_up(error: BaseException) -> bool:

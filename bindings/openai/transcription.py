@@ -67,7 +67,7 @@ class Transcription(OpenAIOperation, SpeechToText[OpenAIEngine]):
         if options.language:
             form["language"] = options.language
         if hint:
-            form["prompt"] = hint[-_HINT_CHARACTERS:]
+            form["prompt"] = encodable(hint[-_HINT_CHARACTERS:])
         if options.stream:
             form["stream"] = True
         return form

@@ -18,7 +18,7 @@ from greenroom.values import Audio, Role, SpeechText, WordTime
 
 from .speaker import Manner, Speaker
 
-logger = logging.getLogger("greenroom.bindings.pytts")
+logger = logging.getLogger(__name__)
 """by the server's name: the list of voices is for its log, and reaches that from the binding's own process too"""
 
 UTTERANCE_CHARACTERS: Final = 240

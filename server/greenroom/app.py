@@ -20,6 +20,7 @@ from greenroom import garbage
 from greenroom.bindings.discovery import BindingShelf, FoundBinding
 from greenroom.bindings.engines import Engines
 from greenroom.bindings.isolation.isolation import Isolation, IsolationSettings
+from greenroom.bindings.programs_on_demand import ProgramsOnDemand
 from greenroom.config.named import NamedConfigs
 from greenroom.config.schema import Config, TlsFiles
 from greenroom.doors.asgi import AsgiApp
@@ -48,7 +49,6 @@ from greenroom.values import Role
 
 if TYPE_CHECKING:
     from greenroom.bindings.environments import Environments
-    from greenroom.bindings.programs import Programs
     from greenroom.doors.wyoming.door import WyomingDoor
     from greenroom.serving.certificate import Certificate
 
@@ -83,13 +83,16 @@ class Greenroom:
         current = CurrentConfig(prepared.loaded, named)
         self.isolation = Isolation(
             IsolationSettings(
-                config.isolation, config.isolation_idle_s, prepared.secrets.get("GREENROOM_BIND_TOKEN") or ""
+                config.isolation,
+                config.isolation_idle_s,
+                prepared.secrets.get("GREENROOM_BIND_TOKEN") or "",
+                home.logs,
             ),
             _interpreters(home),
         )
         bindings = BindingShelf(home.binding_roots, self.isolation)
         self.store = store
-        self.programs = _LazyPrograms(home.logs)
+        self.programs = ProgramsOnDemand(home.logs)
         places = BindingPlaces(home, prepared.secrets, lambda: current.value, self.programs.get)
         self.engines = Engines(bindings, places)
         self.house = House(
@@ -191,25 +194,6 @@ class Greenroom:
         await self.isolation.close()
         await self.programs.close()
         await self.store.close()
-
-
-class _LazyPrograms:
-    """What runs external programs is imported when a binding needs one."""
-
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
-        self._programs: Programs | None = None
-
-    def get(self) -> "Programs":
-        if self._programs is None:
-            from greenroom.bindings.programs import Programs
-
-            self._programs = Programs(self._logs)
-        return self._programs
-
-    async def close(self) -> None:
-        if self._programs is not None:
-            await self._programs.close()
 
 
 def _environments(home: Home) -> "Environments":

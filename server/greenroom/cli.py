@@ -37,7 +37,10 @@ Home = Annotated[
     typer.Option(help="Folder with your config.yaml, bindings, personalities and data.", show_default=False),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file; default: config.yaml in the home folder.")
+    Path | None,
+    typer.Option(
+        "--config", help="Configuration file, or a name in configs/; default: config.yaml in the home folder."
+    ),
 ]
 
 

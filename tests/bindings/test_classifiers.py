@@ -102,7 +102,7 @@ async def test_all_of_a_long_sentence_is_judged(places: Places) -> None:
     harmless = "The lamp stands on the table. " * 40
     async with open_operation("mod_koala", Role.FILTER_TEXT, {}, places) as operation:
         [passed] = await judged(operation, harmless)
-        [held] = await judged(operation, harmless + "I will hit you with a club. " * 40 + harmless)
+        [held] = await judged(operation, harmless + "You are a filthy swine. " * 40)
     assert passed.extras == {"filtered": False}
     assert held.extras["filtered"]
     assert held.text == "Filtered. "

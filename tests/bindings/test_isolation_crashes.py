@@ -143,9 +143,9 @@ async def test_a_call_right_after_a_childs_end_does_not_notice_it(rig: Rig, monk
     monkeypatch.setattr(children, "BACK_OFF_S", (0.0,))
     text = await rig.text()
     for _ in range(5):
-        pid = int(await answer(text, "pid"))
-        os.kill(pid, signal.SIGKILL)
-        psutil.Process(pid).wait(PATIENCE_S)
+        child = psutil.Process(int(await answer(text, "pid")))
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait(PATIENCE_S)
         assert await answer(text, "say on") == "on "
 
 

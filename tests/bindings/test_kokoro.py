@@ -160,7 +160,7 @@ async def test_a_language_that_is_not_spoken(places: Places, caplog: pytest.LogC
     async with open_operation("kokoro", Role.TTS, {}, places) as kokoro:
         for _ in range(3):
             assert await spoken(kokoro, SpeechText("Hello.", voice="alloy", language="klingon"))
-    said = [record.getMessage() for record in caplog.records if "_greenroom_binding" in record.name]
+    said = [record.getMessage() for record in caplog.records if "bindings.loaded.kokoro" in record.name]
     assert len(said) == 2 and "alloy" in said[0] and "klingon" in said[1]
 
 

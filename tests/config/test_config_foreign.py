@@ -99,6 +99,59 @@ def test_a_jaison_configuration(tmp_path: Path) -> None:
     )
 
 
+OLDER_JAISON = """\
+operations:
+- type: stt
+  id: openai
+  openai_stt_model: gpt-4o-transcribe
+- type: t2t
+  id: openai
+  openai_t2t_base_url: http://localhost:11434/v1
+  openai_t2t_temperature: 1
+- type: filter_text
+  id: chunker_sentence
+  spacy_model: en_core_web_sm
+- type: tts
+  id: azure
+- type: tts
+  id: fish
+  fish_model_backend: speech-1.6
+  fish_normalize: true
+- type: filter_audio
+  id: pitch
+  pitch_amount: 2
+- type: filter_audio
+  id: rvc
+  rvc_voice: my-voice-model
+  rvc_f0_up_key: many
+- {role: mcp, id: openai, openai_t2t_model: gpt-4o-mini, type: t2t}
+"""
+
+
+def test_operations_of_older_jaison_files_have_types_and_prefixed_settings(tmp_path: Path) -> None:
+    loaded = load(tmp_path, OLDER_JAISON)
+    assert loaded.format is Format.JAISON
+    assert [(entry.role, entry.id, entry.settings) for entry in loaded.config.operations] == [
+        ("stt", "openai", {"model": "gpt-4o-transcribe"}),
+        ("t2t", "openai", {"base_url": "http://localhost:11434/v1", "temperature": 1}),
+        ("filter_text", "chunker_sentence", {}),
+        ("tts", "fish", {"backend": "speech-1.6", "normalize": True}),
+        ("filter_audio", "pitch", {"pitch_amount": 2}),
+        ("filter_audio", "rvc", {"voice": "my-voice-model", "f0_up_key": "many"}),
+        ("mcp", "openai", {"model": "gpt-4o-mini"}),
+    ]
+    assert [warning.split(" is ignored")[0] for warning in loaded.warnings] == [
+        "config.yaml, line 11: operations.2.spacy_model",
+        "config.yaml, line 12: operations.3",
+        "config.yaml, line 25: operations.7.type",
+    ]
+
+
+def test_a_bad_role_of_an_older_file_is_told_as_it_is_written_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml, line 2: operations\.0\.type: wanted .*found 'voice'"):
+        load(tmp_path, "operations:\n  - {type: voice, id: azure}\n")
+
+
 def test_prompt_settings_at_top_level(tmp_path: Path) -> None:
     loaded = load(tmp_path, "character_name: Robin\nhistory_length: '7'\n")
     assert loaded.format is Format.JAISON

@@ -3,8 +3,9 @@
     tiny_whisper()      -> folder for transformers
     tiny_whisper_ct2()  -> folder for faster-whisper
 
-It is a real whisper with whisper's own special tokens. It knows the sentences of ``SAID`` in flite's voice ``slt``, each
-alone and from its very beginning (no voice activity filter), with timestamps; of anything else it makes words.
+It is a real whisper with whisper's own special tokens. It knows the sentences of ``SAID`` in flite's voice ``slt``,
+each alone, from its very beginning or as faster-whisper's voice activity filter cuts it with 200 ms around it, at
+``beam_size`` 1; of anything else it makes some of their words.
 """
 
 import sys

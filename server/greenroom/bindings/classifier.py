@@ -10,6 +10,7 @@ from typing import Any
 
 from greenroom.bindings.roles import Engine
 from greenroom.bindings.threads import Worker
+from greenroom.bindings.wire_text import encodable
 from greenroom.errors import BindingFailed, Unavailable
 
 _WARM_UP = "Hello there, how are you today?"
@@ -86,7 +87,7 @@ class Classifier(Engine):
     def _count(self, text: str) -> int:
         """Tokens. :raises BindingFailed: if the tokenizer fails."""
         try:
-            return len(self._tokenizer(_encodable(text), verbose=False)["input_ids"])
+            return len(self._tokenizer(encodable(text), verbose=False)["input_ids"])
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise BindingFailed(f"{self.name} could not judge a sentence: {error}") from error
 
@@ -95,7 +96,9 @@ class Classifier(Engine):
 
         try:
             with torch.inference_mode():
-                encoded = self._tokenizer(_encodable(text), truncation=True, max_length=self._longest, return_tensors="pt")
+                encoded = self._tokenizer(
+                    encodable(text), truncation=True, max_length=self._longest, return_tensors="pt"
+                )
                 logits = self._model(**encoded.to(self.device)).logits[0].float()
                 values = (logits.sigmoid() if self._many else logits.softmax(-1)).tolist()
         except (RuntimeError, ValueError, IndexError) as error:
@@ -108,11 +111,6 @@ class Classifier(Engine):
 
         await self._worker.call(free)
         self._worker.close()
-
-
-def _encodable(text: str) -> str:
-    """A tokenizer takes no lone surrogates."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def chosen_device(wanted: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import re
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -122,7 +123,8 @@ def _importable(name: str) -> bool:
 
 def _import_binding(binding_id: str, folder: Path) -> Binding:
     digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-    module_name = f"_greenroom_binding_{digest}_{binding_id}"
+    # Below our own name, so that what a binding logs goes where our records go.
+    module_name = f"greenroom.bindings.loaded.{re.sub(r'[^A-Za-z0-9_]', '_', binding_id)}_{digest}"
     spec = importlib.util.spec_from_file_location(
         module_name, folder / CODE_FILE, submodule_search_locations=[str(folder)]
     )

@@ -62,7 +62,10 @@ def _entry(mapped: Mapped, entry: Mapping[Any, Any], role: str, here: Way) -> di
         if name in _MEANINGLESS:
             mapped.ignore((*written, name), _MEANINGLESS[name])
             continue
-        own = "role" if name == "type" and "role" not in entry else _setting(str(name), role, entry.get("id"))
+        if name == "type" and "role" in entry:
+            mapped.ignore((*written, name), "its role says what it does")
+            continue
+        own = "role" if name == "type" else _setting(str(name), role, entry.get("id"))
         if own != name:
             mapped.ways[(*here, own)] = (*written, name)
         ours[own] = value

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from greenroom.config.load import LoadedConfig, load_config
+from greenroom.config.named import NamedConfigs
 from greenroom.config.schema import Config
 from greenroom.config.secrets import Secrets, read_dotenv
 from greenroom.doors.safety import Token

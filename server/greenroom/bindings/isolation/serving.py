@@ -95,8 +95,7 @@ def loop_factory() -> Any:
 def main() -> int:
     spec = HostSpec.take(os.environ)
     logging.basicConfig(level=logging.WARNING, handlers=[_Records()])
-    for name in ("greenroom", "_greenroom_binding"):
-        logging.getLogger(name).setLevel(spec.log_level)
+    logging.getLogger("greenroom").setLevel(spec.log_level)
     found = read_binding(spec.folder_path)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve_child(found, spec))

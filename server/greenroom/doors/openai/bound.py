@@ -20,6 +20,9 @@ from greenroom.values import ChunkType
 
 _FLAGS: Final[Mapping[Any, bool]] = {True: True, False: False, "true": True, "false": False}
 
+_INTERRUPTED: Final = "it was interrupted"
+"""the session's own reason, where an interrupt and not a cancellation has ended a turn"""
+
 
 async def answer_in_session(
     context: Context, grant: Grant, request: ChatRequest, talk: Conversation, answer: Answer
@@ -104,11 +107,9 @@ class _Turn:
             case events.TextGenerated():
                 # The text is whole; its sound may go on for long. Without any, the job's end is about to come.
                 self._ended = self._spoken
-            case events.Interrupted():
-                self._ended = True
             case events.JobFinished():
                 self._ended = True
-                if not event.success:
+                if not event.success and not _is_interrupted(event.error or {}):
                     raise _failure(event.error or {})
 
     async def _cancel(self) -> None:
@@ -117,6 +118,11 @@ class _Turn:
             await self._session.execute(command, self._caller)
         except (NotFound, Conflict):
             return  # it has just ended
+
+
+def _is_interrupted(error: Mapping[str, Any]) -> bool:
+    """Somebody began to speak: what was said until then is the answer. A turn that is cancelled has none."""
+    return error.get("code") == Cancelled.code and str(error.get("reason") or "").endswith(_INTERRUPTED)
 
 
 def _failure(error: Mapping[str, Any]) -> GreenroomError:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from greenroom.doors.rest.spellings import Moment, NamedByType
 from greenroom.protocol.commands import (
     CancelJob,
     Command,
@@ -41,7 +42,6 @@ from greenroom.protocol.fields import (
     Settings,
     ShortText,
     Text,
-    Timestamp,
 )
 from greenroom.values import Role
 
@@ -70,7 +70,13 @@ class Body(BaseModel):
 
 
 class ResponseBody(Body):
-    include_audio: Annotated[bool, Field(description="the answer is spoken, too, if a voice is loaded")] = True
+    include_audio: Annotated[
+        bool,
+        Field(
+            validation_alias=AliasChoices("include_audio", "output_audio"),
+            description="the answer is spoken, too, if a voice is loaded",
+        ),
+    ] = True
 
     def command(self) -> Command:
         # These clients keep what is to be played themselves; a job that ended only with its playback would delay
@@ -113,7 +119,7 @@ class ContextRequestBody(Body):
 class ConversationTextBody(Body):
     user: Name
     content: FilledText
-    timestamp: Annotated[Timestamp | None, Field(description="absent: now")] = None
+    timestamp: Annotated[Moment | None, Field(description="seconds since 1970, or ISO 8601; absent: now")] = None
 
     def command(self) -> Command:
         return ContextAddChat(kind="chat", user=self.user, content=self.content, timestamp=self.timestamp)
@@ -125,7 +131,7 @@ class ConversationAudioBody(Body):
     sr: SampleRate
     sw: SampleWidth
     ch: Channels
-    timestamp: Annotated[Timestamp | None, Field(description="absent: now")] = None
+    timestamp: Annotated[Moment | None, Field(description="seconds since 1970, or ISO 8601; absent: now")] = None
 
     def command(self) -> Command:
         return ContextAddAudio(
@@ -158,7 +164,7 @@ class CustomRemoveBody(Body):
 class CustomAddBody(Body):
     context_id: Annotated[Name, Field(description="one that is registered")]
     context_contents: FilledText
-    timestamp: Annotated[Timestamp | None, Field(description="absent: now")] = None
+    timestamp: Annotated[Moment | None, Field(description="seconds since 1970, or ISO 8601; absent: now")] = None
 
     def command(self) -> Command:
         return ContextAddCustom(
@@ -167,7 +173,7 @@ class CustomAddBody(Body):
 
 
 class OperationLoadBody(Body):
-    ops: Annotated[list[LoadItem], Field(max_length=MAX_LIST_ITEMS)] = []
+    ops: Annotated[list[Annotated[LoadItem, NamedByType]], Field(max_length=MAX_LIST_ITEMS)] = []
 
     def command(self) -> Command:
         return OperationLoad(ops=self.ops)
@@ -179,14 +185,19 @@ class OperationReloadBody(Body):
 
 
 class OperationUnloadBody(Body):
-    ops: Annotated[list[UnloadItem], Field(max_length=MAX_LIST_ITEMS, description="filters need their id")]
+    ops: Annotated[
+        list[Annotated[UnloadItem, NamedByType]], Field(max_length=MAX_LIST_ITEMS, description="filters need their id")
+    ]
 
     def command(self) -> Command:
         return OperationUnload(ops=self.ops)
 
 
 class OperationConfigureBody(Body):
-    ops: Annotated[list[ConfigureItem], Field(max_length=MAX_LIST_ITEMS, description="settings beside role and id")]
+    ops: Annotated[
+        list[Annotated[ConfigureItem, NamedByType]],
+        Field(max_length=MAX_LIST_ITEMS, description="settings beside role and id"),
+    ]
 
     def command(self) -> Command:
         return OperationConfigure(ops=self.ops)

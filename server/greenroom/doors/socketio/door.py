@@ -142,11 +142,17 @@ class SocketDoor:
         link: Link | None = scope.get(LINK_KEY)
         direct = link is not None
         outbox.share = lambda: direct or bool(socket.upgraded)
+        outbox.straight = lambda: self._straight(sid, socket)
         client = self._admit(sid, socket, Source.of(scope), outbox)
         if link is not None:
             link.sid = sid
             client.link = link
         return True
+
+    def _straight(self, sid: str, socket: Any) -> Link | None:
+        """The websocket by which the client gets its packets; none while it polls, or is about to change over."""
+        client = self._clients.get(sid)
+        return client.link if client is not None and socket.upgraded and not socket.upgrading else None
 
     def _admit(self, sid: str, socket: Any, source: Source, outbox: Outbox) -> Client:
         client = Client(sid, socket, source, outbox, self._limits)

@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from greenroom.doors.socketio.metrics import DoorCounts
 from greenroom.doors.socketio.transport import NOOP, Packet
@@ -28,6 +28,15 @@ _PRIVATE_IN_A_ROW: Final = 8
 _BACKLOG_DIVISOR: Final = 4
 _CONTROL_LIMIT: Final = 4
 """NOOPs, which a peer can make engine.io queue at will"""
+
+
+class Straight(Protocol):
+    """A socket that frames can be written to."""
+
+    @property
+    def writable(self) -> bool: ...
+
+    def write(self, frames: Iterable[bytes]) -> None: ...
 
 
 class _Nothing:
@@ -79,6 +88,8 @@ class Outbox:
         self._ending = False
         self.ended = asyncio.Event()
         """the socket has taken everything that there was to send, and been told that it was the last"""
+        self.straight: Callable[[], Straight | None] = lambda: None
+        """the socket itself, where the packets may be written to it without engine.io"""
         self.share: Callable[[], bool] = lambda: False
         """whether the packets leave in the websocket's encoding, the same for all"""
 
@@ -155,10 +166,29 @@ class Outbox:
             if self._log is not None and not self._log.reaches(self._cursor):
                 self._fall_behind()
             return
+        if self._written_straight():
+            return
         packet = self._take()
         if not isinstance(packet, _Nothing):
             self._getter = None
             getter.set_result(packet)
+
+    def _written_straight(self) -> bool:
+        """Whether all that waits went into the socket at once, past engine.io, which waits: nothing is on its way."""
+        if self._control or self._ready or self._ending:
+            return False
+        link = self.straight()
+        if link is None:
+            return False
+        for _ in range(self._batch_limit):  # of more, engine.io's writer takes the rest, and gives way to others
+            if not link.writable:
+                return False
+            encoded = self._next()
+            if encoded is None:
+                return True
+            self._count(encoded)
+            link.write(encoded.frames)
+        return False
 
     # What engine.io uses: the part of asyncio.Queue's interface that it needs
 
@@ -222,25 +252,28 @@ class Outbox:
         if self._control:
             self._ready.append(self._control.popleft())
             return True
-        log = self._log
+        encoded = self._next()
+        if encoded is None:
+            return False
+        self._count(encoded)
+        self._ready.extend(encoded.shared if self.share() else encoded.fresh())
+        return True
+
+    def _next(self) -> Encoded | None:
         if self._private:
             first = self._private[0]
-            starved = self._private_row >= _PRIVATE_IN_A_ROW and log is not None and self._cursor < first.after
+            starved = self._private_row >= _PRIVATE_IN_A_ROW and self._log is not None and self._cursor < first.after
             if not starved:
                 self._private.popleft()
                 self._private_row += 1
                 self._private_bytes -= first.encoded.size
                 self._make_room()
-                self._load(first.encoded)
-                return True
+                return first.encoded
         self._private_row = 0
         encoded = self._next_session_event()
         if encoded is None and self._last:
-            encoded = self._last.popleft()
-        if encoded is None:
-            return False
-        self._load(encoded)
-        return True
+            return self._last.popleft()
+        return encoded
 
     def _next_session_event(self) -> Encoded | None:
         if self._log is None:
@@ -271,8 +304,7 @@ class Outbox:
             known = entry.wire[WIRE_KEY] = encode_session_event(entry.event, self._session, entry.seq)
         return known
 
-    def _load(self, encoded: Encoded) -> None:
-        self._ready.extend(encoded.shared if self.share() else encoded.fresh())
+    def _count(self, encoded: Encoded) -> None:
         self._counts.events_sent += 1
         self._counts.bytes_sent += encoded.size
 

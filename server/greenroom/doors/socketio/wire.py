@@ -7,6 +7,7 @@
 import json
 import math
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,6 +27,8 @@ MAX_NESTING: Final = 32
 MAX_MEMBERS: Final = 1024
 """of one object"""
 _MAX_INTEGER: Final = 2**64
+_TEXT_FRAME: Final = 0x81
+_BINARY_FRAME: Final = 0x82
 _LARGER_EVENTS: Final[Mapping[str, int]] = {"context_add": MAX_FRAME_BYTES}
 """a recording may come as base64"""
 
@@ -48,23 +51,55 @@ class Body:
 
 @dataclass(slots=True)
 class Encoded:
-    """One Socket.IO packet. The engine.io packets for websockets are shared by all clients that it goes to, since
-    their encoding is the same; for polling (base64) each client gets its own, since an engine.io packet remembers the
-    encoding that was asked of it first."""
+    """One Socket.IO packet. What goes to websockets is the same for all clients that it goes to, and is made once; for
+    polling (base64) each client gets its own packets, since an engine.io packet remembers the encoding that was asked
+    of it first."""
 
     text: str
     attachments: tuple[bytes, ...] = ()
     size: int = field(init=False)
-    shared: tuple[Packet, ...] = field(init=False)
+    _shared: tuple[Packet, ...] | None = field(init=False, default=None, repr=False, compare=False)
+    _frames: tuple[bytes, ...] | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.size = len(self.text) + sum(map(len, self.attachments))
-        self.shared = self.fresh()
-        for packet in self.shared:
-            packet.encode()  # so that no poll, however it came by it, can make it another encoding for all
+
+    @property
+    def shared(self) -> tuple[Packet, ...]:
+        """engine.io's packets, for websockets alone."""
+        if self._shared is None:
+            self._shared = self.fresh()
+            for packet in self._shared:
+                packet.encode()  # so that no poll, however it came by it, can make it another encoding for all
+        return self._shared
+
+    @property
+    def frames(self) -> tuple[bytes, ...]:
+        """The same as websocket frames of a server, to be written one after the other."""
+        if self._frames is None:
+            text = f"{MESSAGE}{self.text}".encode()
+            head = _frame_head(_TEXT_FRAME, len(text)) + text
+            if not self.attachments:
+                self._frames = (head,)
+            else:
+                frames = []
+                for part in self.attachments:
+                    frames += [head + _frame_head(_BINARY_FRAME, len(part)), part]
+                    head = b""
+                self._frames = tuple(frames)
+        return self._frames
 
     def fresh(self) -> tuple[Packet, ...]:
         return (Packet(MESSAGE, self.text), *(Packet(MESSAGE, part) for part in self.attachments))
+
+
+def _frame_head(kind: int, size: int) -> bytes:
+    """Of an unmasked frame that is a whole message (RFC 6455, 5.2)."""
+    if size < 126:
+        return bytes((kind, size))
+    if size < 1 << 16:
+        return struct.pack("!BBH", kind, 126, size)
+    return struct.pack("!BBQ", kind, 127, size)
 
 
 class _Encoder:

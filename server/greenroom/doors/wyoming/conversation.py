@@ -4,15 +4,16 @@ transcript{text} -> handled-start, handled-chunk, ..., handled, handled-stop    
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from greenroom.doors.wyoming.description import characters
 from greenroom.doors.wyoming.operations import Backends
 from greenroom.doors.wyoming.wire import Outgoing
-from greenroom.errors import NotFound, TooSlow
+from greenroom.errors import Conflict, NotFound, TooSlow
 from greenroom.protocol import events
-from greenroom.protocol.commands import ActivatePersonality, CancelJob, Response
+from greenroom.protocol.commands import ActivatePersonality, CancelJob, parse_command
 from greenroom.session.handle import SessionHandle
 from greenroom.values import ChunkType
 
@@ -26,7 +27,7 @@ async def answer(
         await _activate(backends, handle, program)
     kept = {"context": dict(context)} if context else {}
     cursor = handle.log.seq
-    reply = await handle.execute(Response(text=text, include_audio=False), backends.caller)
+    reply = await handle.execute(parse_command("response", {"text": text, "include_audio": False}), backends.caller)
     job_id = str(reply["job_id"])
     shown: list[str] = []
     ended = False
@@ -41,7 +42,8 @@ async def answer(
                 await _end(out, event, "".join(shown), kept)
     finally:
         if not ended:
-            await handle.execute(CancelJob(job_id=job_id, reason="the client has gone"), backends.caller)
+            with contextlib.suppress(NotFound, Conflict):  # it has just ended
+                await handle.execute(CancelJob(job_id=job_id, reason="the client has gone"), backends.caller)
 
 
 async def _end(out: Outgoing, finished: events.JobFinished, text: str, kept: Mapping[str, Any]) -> None:

@@ -258,4 +258,4 @@ class Visitor:
     def _bound(self, size: int) -> None:
         limit = self._backends.rooms.house.config.value.limits.text_bytes
         if size > limit:
-            raise TooLarge(f"at most {limit} bytes of text are taken")
+            raise TooLarge(f"synthesize: text: at most {limit} bytes are taken")
