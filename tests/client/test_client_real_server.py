@@ -46,10 +46,13 @@ async def test_interrupting_and_cancelling(server_url: str) -> None:
     async with client.connect(server_url) as room:
         turn = room.say("One two three four five six seven eight nine ten. " * 5)
         received = []
+        heard_ms = 0.0
         async for one in turn:
             received.append(one)
-            if one.audio and turn.job_id and not any(item.name == "interrupted" for item in received):
-                await turn.interrupt(heard_ms=400)
+            if isinstance(one.event, events.AudioChunk):
+                heard_ms += one.event.duration_ms
+                if heard_ms >= 600 and not any(item.name == "interrupted" for item in received):
+                    await turn.interrupt(heard_ms=500)
         stopped = [one.event for one in received if isinstance(one.event, events.Interrupted)]
         assert len(stopped) == 1
         assert stopped[0].heard.startswith("One")

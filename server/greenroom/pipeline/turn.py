@@ -21,11 +21,11 @@ from greenroom.pipeline.annotations import Notes, annotated, by_sentence
 from greenroom.pipeline.chain import stacked, unstalled
 from greenroom.pipeline.channel import Channel, Closed
 from greenroom.pipeline.framing import cut
-from greenroom.pipeline.loudness import LoudnessMeter
 from greenroom.pipeline.playback import Playback, SpokenSentence
 from greenroom.pipeline.sentences import Sentence, SentenceSplitter
 from greenroom.pipeline.synthesis import Synthesis
 from greenroom.pipeline.thoughts import ThoughtSplitter
+from greenroom.pipeline.voice_parts import VoiceParts
 from greenroom.protocol import events
 from greenroom.values import Audio, ChunkType, TextChunk, TextDelta, ToolCall
 
@@ -296,7 +296,7 @@ class Turn:
             self.on_sentence()
 
     async def _send_audio(self, index: int, synthesis: Synthesis) -> None:
-        voice = _Voice()
+        voice = VoiceParts()
         ended = False
         audio = None
         waiting: list[Audio] = []
@@ -322,13 +322,13 @@ class Turn:
         gathered_ms = sum(audio.duration_ms for audio in waiting)
         return gathered_ms < self.settings.chunk_ms and self.playback.lead_ms() > _GATHER_LEAD_MS
 
-    def _send_chunk(self, index: int, voice: "_Voice", audio: Audio, *, last: bool) -> None:
+    def _send_chunk(self, index: int, voice: VoiceParts, audio: Audio, *, last: bool) -> None:
         if self._stopped:
             return
         event = events.AudioChunk(
             job_id=self.job_id,
             index=index,
-            part=voice.parts,
+            part=voice.count,
             audio=audio.pcm,
             sr=audio.sample_rate,
             sw=audio.sample_width,
@@ -337,6 +337,7 @@ class Turn:
             duration_ms=round(audio.duration_ms, 2),
             volumes=voice.volumes(audio, last=last),
             last=last,
+            words=voice.words(self.playback.sentences[index].words, self.playback.sent_ms),
         )
         self.playback.sent(index, audio.duration_ms)
         self.emit(event)
@@ -347,24 +348,6 @@ class Turn:
         early_ms = self.playback.lead_ms() - self.settings.audio_lead_ms
         if early_ms > 0:
             await asyncio.sleep(early_ms / 1000)
-
-
-class _Voice:
-    """The sound of one sentence on its way out: its parts are counted, its loudness is measured across them."""
-
-    def __init__(self) -> None:
-        self.parts = 0
-        self._format: tuple[int, int, int] | None = None
-        self._meter: LoudnessMeter | None = None
-
-    def volumes(self, audio: Audio, *, last: bool) -> list[float]:
-        """Counts the part, too."""
-        self.parts += 1
-        wanted = (audio.sample_rate, audio.sample_width, audio.channels)
-        if self._meter is None or self._format != wanted:
-            self._format, self._meter = wanted, LoudnessMeter(*wanted)
-        values = self._meter.feed(audio.pcm)
-        return values + self._meter.finish() if last else values
 
 
 async def _merged(arrived: Channel[TextChunk]) -> AsyncGenerator[TextChunk, None]:
