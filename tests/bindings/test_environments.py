@@ -93,6 +93,19 @@ async def test_contradicting_requirements_live_side_by_side(rig: Rig, installer:
     assert "packages" in environments.status(new).sentence
 
 
+@pytest.mark.parametrize("installer", INSTALLERS)
+async def test_a_package_whose_own_requirements_are_not_to_be_had(rig: Rig, installer: Kind) -> None:
+    """It stands alone; what it really needs is named beside it. Other gaps are told still."""
+    make_wheel(rig.wheels, "gappy_toy", "1.0", requires=("ghost>=3",))
+    environments = rig.environments(installer)
+    found = rig.asking_for("toy==2.0\n", imports=("toy", "gappy_toy"), alone=("gappy-toy == 1.0",))
+    manifest = await environments.install(found)
+    assert manifest is not None and manifest.packages["toy"] == "2.0"
+    assert version_in(environments.python_for(found), "gappy_toy") == "1.0"
+    assert await environments.check(found) == []
+    assert environments.status(rig.asking_for("toy==2.0\n", imports=("toy",))).state is State.OUTDATED
+
+
 async def test_a_finished_environment_is_left_alone_upgraded_beside_and_outdated_by_new_requirements(rig: Rig) -> None:
     environments = rig.environments()
     found = rig.asking_for("toy<3")

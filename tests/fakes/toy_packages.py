@@ -87,12 +87,18 @@ def make_source(folder: Path, backend: str = _BACKEND, name: str = "slow_toy") -
 
 
 def make_binding(
-    home: Path, name: str, requirements: str, *, imports: tuple[str, ...] = (), in_card: bool = False
+    home: Path,
+    name: str,
+    requirements: str,
+    *,
+    imports: tuple[str, ...] = (),
+    in_card: bool = False,
+    alone: tuple[str, ...] = (),
 ) -> Path:
     """A binding in a home that only asks for packages."""
     folder = home / "bindings" / name
     folder.mkdir(parents=True, exist_ok=True)
-    card = f"name: {name}\nroles: [t2t]\nimports: [{', '.join(imports)}]\n"
+    card = f"name: {name}\nroles: [t2t]\nimports: [{', '.join(imports)}]\nrequirements_no_deps: {list(alone)}\n"
     if in_card:
         card += f"requirements: [{requirements!r}]\n"
     else:

@@ -28,6 +28,10 @@ class BindingCard(BaseModel):
     requirements: tuple[str, ...] = Field(
         default=(), description="beside requirements.txt: packages of its own environment, as pip takes them"
     )
+    requirements_no_deps: tuple[str, ...] = Field(
+        default=(),
+        description="packages installed last and without what they ask for, which requirements.txt names in their place",
+    )
     install: str = Field(default="", description="the command that installs what is missing")
     isolation: Literal["none", "process"] = Field(
         default="none", description="process: it runs in a process of its own; config.yaml may say otherwise"

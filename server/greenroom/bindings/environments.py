@@ -138,8 +138,11 @@ class Environments:
             for name in sorted(there.keys() | listed.keys())
             if there.get(name) != listed.get(name)
         ]
+        needed = await asyncio.to_thread(read_requirements, found)
+        if needed is None:  # the card has changed since
+            return wrong
         with self._folders.busy(found.id):
-            return wrong + await self._build(found, status.folder).check()
+            return wrong + await self._build(found, status.folder).check(needed)
 
     async def install(
         self,

@@ -71,11 +71,15 @@ class Build:
         await self._check_imports()
         return await asyncio.to_thread(self._finish, needed)
 
-    async def check(self) -> list[str]:
-        """What the installer finds wrong with a finished environment."""
+    async def check(self, needed: Requirements) -> list[str]:
+        """What the installer finds wrong with a finished environment, but for what stands alone in it on purpose."""
         said: list[str] = []
         try:
-            return said if await self._call(self._installer.check(self._python), said.append) else []
+            if not await self._call(self._installer.check(self._python), said.append):
+                return []
+            if needed.alone:  # then sums of what was found say nothing either
+                return [line for line in said if " require" in line and not needed.concerns(line)]
+            return said
         finally:
             await asyncio.to_thread(self._tidy)
 
@@ -115,7 +119,12 @@ class Build:
             card = self._temporary / "card.txt"
             card.write_text("\n".join([*needed.lines, ""]), encoding="utf-8")
             own += ["-r", str(card)]
-        return [own, ["-r", str(ours)]] if needed.hashed else [[*own, "-r", str(ours)]]
+        calls = [own, ["-r", str(ours)]] if needed.hashed else [[*own, "-r", str(ours)]]
+        if needed.alone:
+            alone = self._temporary / "alone.txt"
+            alone.write_text("\n".join([*needed.alone, ""]), encoding="utf-8")
+            calls.append(["--no-deps", "-r", str(alone)])
+        return [call for call in calls if call]
 
     async def _look(self, tracker: Tracker) -> None:
         """What the installer does not say: how many packages are there, and, if it counts no bytes, how large the file

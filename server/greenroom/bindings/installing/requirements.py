@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenroom.bindings.discovery import FoundBinding
-from greenroom.bindings.installing.carried import CARRIED
+from greenroom.bindings.installing.carried import CARRIED, canonical
 from greenroom.errors import BadRequest
 
 REQUIREMENTS_FILE = "requirements.txt"
 FORMAT = 1
 """of an environment; another one means that old environments must be built anew"""
+_NAME = re.compile(r"[^A-Za-z0-9._-]")
+"""ends a package's name in a requirement"""
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _REFERENCE = re.compile(r"^(?:-r|-c|--requirement|--constraint)[\s=]*(?P<file>.+)$")
 
@@ -29,6 +31,13 @@ class Requirements:
     digest: str
     hashed: bool
     """pip then wants a hash of every package that it is given along with these"""
+    alone: tuple[str, ...] = ()
+    """from the card: packages whose own requirements are not to be had, or clash"""
+
+    def concerns(self, line: str) -> bool:
+        """Whether what an installer says of missing packages is about one that stands alone."""
+        words = {canonical(word.strip("`,.:")) for word in line.split()}
+        return any(canonical(_NAME.split(wanted, 1)[0]) in words for wanted in self.alone)
 
 
 def read_requirements(found: FoundBinding) -> Requirements | None:
@@ -36,13 +45,16 @@ def read_requirements(found: FoundBinding) -> Requirements | None:
     file = found.folder / REQUIREMENTS_FILE
     written = list(_lines_of(file, set())) if file.is_file() else []
     lines = tuple(line.strip() for line in found.card.requirements if line.strip())
-    if not written and not lines:
+    alone = tuple(line.strip() for line in found.card.requirements_no_deps if line.strip())
+    if not written and not lines and not alone:
         return None
     digest = hashlib.sha256()
     for part in (str(FORMAT), str(sys.implementation.cache_tag), sysconfig.get_platform(), *CARRIED, *written, *lines):
         digest.update(part.encode() + b"\0")
-    hashed = any("--hash=" in line for line in (*written, *lines))
-    return Requirements(file if written else None, lines, digest.hexdigest()[:12], hashed)
+    for part in alone:
+        digest.update(b"alone " + part.encode() + b"\0")
+    hashed = any("--hash=" in line for line in (*written, *lines, *alone))
+    return Requirements(file if written else None, lines, digest.hexdigest()[:12], hashed, alone)
 
 
 def _lines_of(file: Path, seen: set[Path]) -> Iterator[str]:
