@@ -35,6 +35,12 @@ def _voice(networks: Any, version: str, has_pitch: int) -> dict[str, Any]:
     kind = getattr(networks, f"SynthesizerTrnMs{size}NSFsid" + ("" if has_pitch else "_nono"))
     torch.manual_seed(0)
     network = kind(*config, is_half=False)
+    with torch.no_grad():
+        for name, values in network.dec.named_parameters():
+            if "noise_convs" in name:
+                values *= 20  # through which the pitch comes in
+            if name.endswith("bias"):
+                values.zero_()
     weights = {key: value.half() for key, value in network.state_dict().items() if not key.startswith("enc_q")}
     return {
         "weight": weights,

@@ -16,7 +16,7 @@ from fakes.tiny_model import REPLIES
 __all__ = ["CONTEXT", "REPLIES", "VITS_RATE", "tiny_encoder", "tiny_llama", "tiny_vits"]
 
 VITS_RATE: Final = 16_000
-CONTEXT: Final = 256
+CONTEXT: Final = 2048
 """tokens"""
 _LETTERS: Final = "_ abcdefghijklmnopqrstuvwxyz'"
 
@@ -34,7 +34,6 @@ def tiny_encoder() -> Path:
 
 
 def _make_llama(path: Path) -> None:
-    """Questions are padded on the left by nothing and on the right by what no loss sees; each reply in one batch."""
     from transformers import PreTrainedTokenizerFast
 
     from fakes import tiny_model
@@ -44,9 +43,8 @@ def _make_llama(path: Path) -> None:
     model.config.max_position_embeddings = CONTEXT
     model.generation_config.eos_token_id = 2
     model.generation_config.pad_token_id = 0
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=plain, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=CONTEXT
-    )
+    special = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, model_max_length=CONTEXT, **special)
     tokenizer.chat_template = tiny_model._TEMPLATE
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
@@ -59,9 +57,8 @@ def _make_vits(path: Path) -> None:
     path.mkdir(parents=True)
     vocabulary = path / "vocab.json"
     vocabulary.write_text(json.dumps({letter: number for number, letter in enumerate(_LETTERS)}), encoding="utf-8")
-    tokenizer = VitsTokenizer(
-        str(vocabulary), pad_token="_", unk_token="_", phonemize=False, add_blank=True, normalize=True
-    )
+    special = {"pad_token": "_", "unk_token": "_"}
+    tokenizer = VitsTokenizer(str(vocabulary), phonemize=False, add_blank=True, normalize=True, **special)
     torch.manual_seed(0)
     config = VitsConfig(
         vocab_size=len(_LETTERS),
@@ -114,10 +111,8 @@ def _make_encoder(path: Path) -> None:
         initializer_range=0.2,
     )
     BertModel(config).save_pretrained(path)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-    tokenizer.save_pretrained(path)
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), special, strict=True))
+    PreTrainedTokenizerFast(tokenizer_object=made, **names).save_pretrained(path)
 
 
 _RECIPES: Final[dict[str, Any]] = {"llama": _make_llama, "vits": _make_vits, "encoder": _make_encoder}
