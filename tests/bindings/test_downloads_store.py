@@ -73,6 +73,23 @@ async def test_a_whole_repository(server: DownloadServer, folder: Path) -> None:
     assert await store.check("tiny") == []
 
 
+async def test_a_repository_that_no_entry_names(server: DownloadServer, folder: Path) -> None:
+    """For bindings that run any model of a kind."""
+    server.publish("else/where", CONTENT, large=("onnx/model.onnx", "onnx/more.onnx"))
+    catalogue = Catalogue("toy", folder, [TINY], any_hub=("*.json", "*/model.onnx"))
+    store = ModelStore(catalogue, Hub(server.url), patience=QUICK)
+    await store.install("else/where")
+    assert files(folder) == ["else/where/config.json", "else/where/onnx/model.onnx"]
+    assert presence(store, "else/where") is Presence.INSTALLED
+    for name in ("../where", "else/..", "else/where/more", "CON/where", "https://else/where"):
+        with pytest.raises(NotFound):
+            catalogue.find(name)
+    await store.uninstall("else/where")
+    assert files(folder) == []
+    with pytest.raises(NotFound, match="did you mean|it has"):
+        store_of(folder, TINY).catalogue.find("else/where")
+
+
 async def test_some_files_of_a_revision(server: DownloadServer, folder: Path) -> None:
     server.publish("owner/tiny", CONTENT, large=("onnx/model.onnx",), revision="v1.0")
     entry = {**TINY, "revision": "v1.0", "include": ["config.json", "onnx/m?del*"]}

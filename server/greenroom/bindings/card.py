@@ -32,6 +32,10 @@ class BindingCard(BaseModel):
         default=(),
         description="packages installed last and without what they ask for, which requirements.txt names in their place",
     )
+    any_hub_model: tuple[str, ...] = Field(
+        default=(),
+        description="it runs models of the hub that models.yaml does not list: patterns of the files that it needs",
+    )
     install: str = Field(default="", description="the command that installs what is missing")
     isolation: Literal["none", "process"] = Field(
         default="none", description="process: it runs in a process of its own; config.yaml may say otherwise"

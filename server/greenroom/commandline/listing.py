@@ -133,7 +133,7 @@ async def _models(local: Local, binding: str | None) -> list[Row]:
     for found in wanted:
         if found.error and binding:
             raise Unavailable(found.problem)
-        catalogue = Catalogue(found.id, places.place(found).models, found.model_entries)
+        catalogue = Catalogue(found.id, places.place(found).models, found.model_entries, found.card.any_hub_model)
         asked = found.status == "ready" and (binding or {Role.T2T, Role.MCP} & set(found.card.roles))
         own = {row["name"]: row for row in await _own_models(local, found)} if asked else {}
         for entry in catalogue.entries:
@@ -167,8 +167,10 @@ def _listed(catalogue: Catalogue, entry: ModelEntry, own: dict[str, Row]) -> Ite
 async def _own_models(local: Local, found: FoundBinding) -> list[Row]:
     """Those that the binding finds itself; one that needs a backend which does not answer says so in its row."""
     try:
-        operation = found.operation(Role.T2T)
-        options = parse_options(operation, _options_of(local, found, Role.T2T), found.id)
+        operations = found.load().operations
+        role = Role.T2T if Role.T2T in operations else next(iter(operations))
+        operation = found.operation(role)
+        options = parse_options(operation, _options_of(local, found, role), found.id)
         models = await operation.models(options, local.places().place(found))
     except GreenroomError as error:
         return [{"binding": found.id, "name": "", "installed": False, "description": error.message}]

@@ -31,7 +31,7 @@ async def models_of(house: House, found: FoundBinding, options: Mapping[str, Any
 
 
 def catalogue_of(house: House, found: FoundBinding) -> Catalogue:
-    return Catalogue(found.id, house.engines.place(found).models, found.model_entries)
+    return Catalogue(found.id, house.engines.place(found).models, found.model_entries, found.card.any_hub_model)
 
 
 async def check_model(house: House, found: FoundBinding, options: Mapping[str, Any], name: str) -> str:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from greenroom.bindings.downloads.entries import Download, ModelEntry, read_entries
+from greenroom.bindings.downloads.entries import Download, HubSource, ModelEntry, is_repository, read_entries
 from greenroom.bindings.downloads.manifest import Ledger
 from greenroom.errors import BadRequest, NotFound
 
@@ -24,13 +24,22 @@ class Catalogue:
     """Reads small files only, and no more of the others than their sizes.
 
     :param folder: ``models/<binding>``
+    :param any_hub: patterns of the files that are wanted of a repository of the hub that no entry names; empty: only
+        what the entries name can be installed
     """
 
-    def __init__(self, binding_id: str, folder: Path, raw_entries: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        binding_id: str,
+        folder: Path,
+        raw_entries: Sequence[Mapping[str, Any]],
+        any_hub: tuple[str, ...] = (),
+    ) -> None:
         self.binding_id = binding_id
         self.folder = folder
         self.ledger = Ledger(folder)
         self.entries = read_entries(raw_entries)
+        self._any_hub = any_hub
 
     @property
     def downloads(self) -> list[Download]:
@@ -52,6 +61,8 @@ class Catalogue:
             raise BadRequest(f"which {name} of {self.binding_id}? Choose one of: {_shown(variants)}")
         if named:
             raise BadRequest(_nothing_to_fetch(self.binding_id, named[0]))
+        if self._any_hub and is_repository(name):
+            return Download(name, hub=HubSource(name, include=self._any_hub))
         if not downloads:
             raise NotFound(f"{self.binding_id} has no models to install; see its README")
         near = difflib.get_close_matches(name, [one.name for one in downloads], n=1, cutoff=0.4)

@@ -200,6 +200,17 @@ def _downloads(raw: Mapping[str, Any], name: str, kind: str) -> Iterator[Downloa
         yield from _variants(raw, name)
 
 
+def is_repository(name: str) -> bool:
+    """Whether it could be ``owner/name`` of the hub, and a folder here."""
+    if not _REPOSITORY.fullmatch(name):
+        return False
+    try:
+        checked_path(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _listed(raw: Mapping[str, Any], name: str) -> Download:
     try:
         files = tuple(item.remote() for item in _FILES.validate_python(raw["files"]))

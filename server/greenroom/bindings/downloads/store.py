@@ -49,7 +49,7 @@ def open_store(found: FoundBinding, place: Place, environ: Mapping[str, str]) ->
     hub = Hub.of(environ.get("HF_ENDPOINT"), environ.get("HF_TOKEN"))
     if hub.token is None:
         hub = Hub(hub.endpoint, place.secret("HF_TOKEN", hub.endpoint))
-    return ModelStore(Catalogue(found.id, place.models, found.model_entries), hub)
+    return ModelStore(Catalogue(found.id, place.models, found.model_entries, found.card.any_hub_model), hub)
 
 
 class ModelStore:
