@@ -96,12 +96,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def spawn(home: Path, port: int, *interpreter: str) -> Server:
-    """The process, just started. ``interpreter``: arguments for Python itself."""
+async def spawn(home: Path, port: int, *interpreter: str, arguments: Sequence[str] = ()) -> Server:
+    """The process, just started. ``interpreter``: arguments for Python itself, ``arguments``: for ``serve``."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
     with (home / "server.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, *interpreter, "-m", "greenroom", "serve", "--home", str(home), "--port", str(port)),
+            *arguments,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -123,8 +124,8 @@ async def ready(server: Server) -> None:
 
 
 @asynccontextmanager
-async def serving(home: Path) -> AsyncGenerator[Server, None]:
-    server = await spawn(home, 0)
+async def serving(home: Path, *arguments: str) -> AsyncGenerator[Server, None]:
+    server = await spawn(home, 0, arguments=arguments)
     try:
         await ready(server)
         yield server

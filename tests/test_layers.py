@@ -15,7 +15,7 @@ BINDINGS = PACKAGE.parent.parent / "bindings"
 LEVELS = (
     "values errors",
     "protocol",
-    "config paths log metrics yaml_text garbage",
+    "config paths log metrics yaml_text garbage http_bounds",
     "rpc",
     "personalities bindings store places",
     "assistants tools extensions",

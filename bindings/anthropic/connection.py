@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
 from greenroom.bindings.server_events import EventDecoder
+from greenroom.bindings.web_address import web_address
 
 if TYPE_CHECKING:
     import httpx2
@@ -49,13 +50,7 @@ class ConnectionOptions(Options):
     @field_validator("base_url")
     @classmethod
     def _is_web_address(cls, value: str) -> str:
-        value = value.strip()
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("wanted an address such as https://api.anthropic.com")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("wanted an address without user, password, query or fragment")
-        return value.rstrip("/").removesuffix("/v1")
+        return web_address(value, "https://api.anthropic.com").rstrip("/").removesuffix("/v1")
 
 
 class AnthropicEngine(Engine):

@@ -3,7 +3,6 @@
 import re
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -12,10 +11,10 @@ import httpx2
 from anthropic import APIConnectionError, APIStatusError
 
 from greenroom.bindings.chat_format import error_message
+from greenroom.bindings.failure_text import causes, one_line
 from greenroom.errors import BindingFailed
 
-_MAX_MESSAGE = 300
-_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_KEY_LIKE = re.compile(r"\bsk-[\w*.-]{4,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +25,7 @@ class Failures:
 
     def clean(self, text: str) -> str:
         """One short line without the key. A web page becomes its title."""
-        if "<html" in text.lower():
-            title = _TITLE.search(text)
-            text = f"a web page, {title[1].strip()!r}" if title else "a web page"
-        text = " ".join(text.split())
-        if self.key:
-            text = text.replace(self.key, "***")
-        text = re.sub(r"\bsk-[\w*.-]{4,}", "***", text)
-        return text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + " ..."
+        return one_line(text, self.key, _KEY_LIKE)
 
     def no_key(self) -> BindingFailed:
         return BindingFailed(f"{self.host} wants an API key and none is configured for it: set ANTHROPIC_API_KEY")
@@ -80,8 +72,8 @@ class Failures:
 
     def of_connection(self, error: APIConnectionError) -> BindingFailed:
         """Before any answer came."""
-        causes = list(_chain(error))
-        for cause in causes:
+        behind = list(causes(error))
+        for cause in behind:
             match cause:
                 case socket.gaierror():
                     return BindingFailed(f"the name of {self.host} cannot be resolved: check base_url and the network")
@@ -92,7 +84,7 @@ class Failures:
                     return BindingFailed(f"{self.host} did not accept the connection in time", retryable=True)
                 case httpx2.TimeoutException():
                     return self.silent()
-        if any(isinstance(cause, httpx2.ConnectError) for cause in causes):
+        if any(isinstance(cause, httpx2.ConnectError) for cause in behind):
             return BindingFailed(f"{self.host} cannot be reached: is the network up?", retryable=True)
         return BindingFailed(f"{self.host} closed the connection without an answer", retryable=True)
 
@@ -117,11 +109,3 @@ def _retry_after_s(error: APIStatusError) -> float | None:
     except ValueError:
         return None
     return max(0.0, wait_s) if isfinite(wait_s) else None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

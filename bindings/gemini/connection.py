@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
+from greenroom.bindings.web_address import web_address
 
 if TYPE_CHECKING:
     import httpx2
@@ -44,13 +45,7 @@ class ConnectionOptions(Options):
     @field_validator("base_url")
     @classmethod
     def _is_web_address(cls, value: str) -> str:
-        value = value.strip()
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"wanted an address such as https://{OFFICIAL_HOST}")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("wanted an address without user, password, query or fragment")
-        return value.rstrip("/").removesuffix("/v1beta").removesuffix("/v1")
+        return web_address(value, f"https://{OFFICIAL_HOST}").rstrip("/").removesuffix("/v1beta").removesuffix("/v1")
 
 
 class _Wire:

@@ -3,17 +3,15 @@
 import re
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 from google.genai.errors import APIError
 
+from greenroom.bindings.failure_text import causes, one_line
 from greenroom.errors import BindingFailed
 
-_MAX_MESSAGE = 300
-_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _KEY_LIKE = re.compile(r"\bAIza[\w-]{8,}")
 
@@ -26,14 +24,7 @@ class Failures:
 
     def clean(self, text: str) -> str:
         """One short line without the key. A web page becomes its title."""
-        if "<html" in text.lower():
-            title = _TITLE.search(text)
-            text = f"a web page, {title[1].strip()!r}" if title else "a web page"
-        text = " ".join(text.split())
-        if self.key:
-            text = text.replace(self.key, "***")
-        text = _KEY_LIKE.sub("***", text)
-        return text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + " ..."
+        return one_line(text, self.key, _KEY_LIKE)
 
     def no_key(self) -> BindingFailed:
         return BindingFailed(f"{self.host} wants an API key and none is configured for it: set GEMINI_API_KEY")
@@ -77,7 +68,7 @@ class Failures:
         return BindingFailed(sentence, details=details, retryable=retryable)
 
     def of_transport(self, error: httpx2.HTTPError, *, answering: bool) -> BindingFailed:
-        for cause in _chain(error):
+        for cause in causes(error):
             match cause:
                 case socket.gaierror():
                     return BindingFailed(f"the name of {self.host} cannot be resolved: check base_url and the network")
@@ -111,11 +102,3 @@ def _retry_after_s(error: APIError) -> float | None:
         if isinstance(delay, str) and (found := _SECONDS.fullmatch(delay)):
             return float(found[1])
     return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
+from greenroom.bindings.web_address import web_address
 from greenroom.bindings.wire_text import json_bytes
 from greenroom.errors import BindingFailed
 
@@ -52,15 +53,7 @@ class ConnectionOptions(Options):
     @field_validator("url")
     @classmethod
     def _is_web_address(cls, value: str) -> str:
-        value = value.strip()
-        if not value:
-            return value
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"wanted an address such as {DEFAULT_URL}")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("wanted an address without user, password, query or fragment")
-        return value
+        return web_address(value, DEFAULT_URL) if value.strip() else ""
 
 
 class KoboldEngine(Engine):
@@ -147,7 +140,10 @@ class KoboldEngine(Engine):
         if url is None:
             return None
         try:
-            async with asyncio.timeout(_LIST_TIMEOUT_S), self._http.get(url + path) as response:
+            async with (
+                asyncio.timeout(_LIST_TIMEOUT_S),
+                self._http.get(url + path, allow_redirects=False) as response,
+            ):
                 return json.loads(await response.read()) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
@@ -260,4 +256,4 @@ def _engine(options: ConnectionOptions, server: KoboldServer, password: str | No
         headers={"Authorization": f"Bearer {password}"} if password else None,
         trust_env=host is not None and host not in _LOOPBACK,
     )
-    return KoboldEngine(http, server, Failures(server, password is not None, options.read_timeout_s))
+    return KoboldEngine(http, server, Failures(server, password, options.read_timeout_s))

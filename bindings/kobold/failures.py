@@ -1,40 +1,33 @@
 """What went wrong at KoboldCPP, in a sentence that tells what to do."""
 
 import json
-import re
 from typing import Any
 
 import aiohttp
 
 from greenroom.bindings.chat_format import error_message
+from greenroom.bindings.failure_text import one_line
 from greenroom.errors import BindingFailed
 
 from .server import KoboldServer
 
-_MAX_MESSAGE = 300
-_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-
 
 class Failures:
-    def __init__(self, server: KoboldServer, has_password: bool, read_timeout_s: float) -> None:
+    def __init__(self, server: KoboldServer, password: str | None, read_timeout_s: float) -> None:
         self._server = server
-        self._has_password = has_password
+        self._password = password
         self._read_timeout_s = read_timeout_s
 
     def clean(self, text: str) -> str:
-        """One short line. A web page becomes its title."""
-        if "<html" in text.lower():
-            title = _TITLE.search(text)
-            text = f"a web page, {title[1].strip()!r}" if title else "a web page"
-        text = " ".join(text.split())
-        return text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + " ..."
+        """One short line without the password. A web page becomes its title."""
+        return one_line(text, self._password)
 
     def of_status(self, status: int, body: str, path: str) -> BindingFailed:
         name = self._server.name
         said = self.clean(_message(body))
         retryable = False
         match status:
-            case 401 | 403 if self._has_password:
+            case 401 | 403 if self._password:
                 sentence = f"{name} refused the password: check KOBOLD_PASSWORD"
             case 401 | 403:
                 sentence = f"{name} wants a password and none is configured for it: {self._server.locked_help}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field
 
+from greenroom.bindings.packages import load_packages
 from greenroom.bindings.roles import Binding, Engine, Model, Options, Place, TextToSpeech, Voice
 from greenroom.bindings.spoken_text import utterances, without_controls
 from greenroom.bindings.threads import Emit, stream_from_thread
@@ -15,7 +16,7 @@ from greenroom.errors import BadRequest
 from greenroom.values import Audio, Role, SpeechText, WordTime
 
 from .model_files import choose_model, choose_voice_file, find_models, find_voice_files
-from .synthesizer import Synthesizer, load_packages
+from .synthesizer import Synthesizer
 from .voices import find_language, listed, mixed_style, own_language, speaks
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class KokoroEngine(Engine):
 
 
 def _load(options: KokoroOptions, place: Place) -> KokoroEngine:
-    load_packages()
+    load_packages("kokoro", ("numpy", "onnxruntime", "phonemizer", "espeakng_loader", "kokoro_onnx"))
     model = choose_model(place.models, options.model)
     synthesizer = Synthesizer(
         model, choose_voice_file(place.models, options.voices_file), options.device, options.threads

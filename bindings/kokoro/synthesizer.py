@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom.bindings.onnx_session import open_session
 from greenroom.errors import BindingFailed, Unavailable
 
 from .model_files import install_command, read_voices
@@ -15,23 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_QUIET: Final = 3
-"""onnxruntime's level of errors; warnings about the model's graph concern nobody here"""
-_PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _INPUTS: Final = ({"tokens", "style", "speed"}, {"input_ids", "style", "speed"})
 _FULL_SCALE: Final = 32_767
 WARM_UP: Final = "Hello. One, two, three."
-
-
-def load_packages() -> None:
-    """:raises Unavailable: naming what is missing"""
-    for name in ("numpy", "onnxruntime", "phonemizer", "espeakng_loader", "kokoro_onnx"):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise Unavailable(
-                f'kokoro needs the package {name} ({error}); install with: pip install "greenroom[kokoro]"'
-            ) from error
 
 
 class Synthesizer:
@@ -46,7 +33,7 @@ class Synthesizer:
         from kokoro_onnx import Kokoro
 
         self.voices = read_voices(voices)
-        session = _session(model, device, threads)
+        session = open_session(model, device, threads, "model", install_command(model.name.removesuffix(".onnx")))
         names = {entry.name for entry in session.get_inputs()}
         if names not in _INPUTS:
             found = ", ".join(sorted(names))
@@ -99,25 +86,3 @@ class Synthesizer:
         """The pronouncing in this language, and the model."""
         style = next(iter(self.voices.values()))
         self.speak(WARM_UP, style, 1, language)
-
-
-def _session(model: Path, device: str, threads: int) -> Any:
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as failures
-
-    provider = _PROVIDERS[device]
-    if provider not in onnxruntime.get_available_providers():
-        raise Unavailable(f"onnxruntime has no {provider} here: for device {device} install onnxruntime-gpu")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _QUIET
-    options.intra_op_num_threads = threads
-    try:
-        return onnxruntime.InferenceSession(str(model), sess_options=options, providers=[provider])
-    except (
-        failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.InvalidProtobuf,
-        failures.NoModel, failures.NoSuchFile, failures.NotImplemented, failures.RuntimeException,
-    ) as error:  # fmt: skip
-        name = model.name.removesuffix(".onnx")
-        raise Unavailable(
-            f"{model} is no whole model ({error}); install it again with: {install_command(name)}"
-        ) from error

@@ -1,7 +1,6 @@
 """Role embedding: texts -> vectors of length 1, by a small BERT in numpy on this machine."""
 
 import asyncio
-import importlib
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
@@ -9,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from greenroom.bindings.embedding_format import load_numpy
+from greenroom.bindings.packages import load_packages
 from greenroom.bindings.roles import OWNER_ONLY, Binding, Embedding, Engine, Model, Options, Place
 from greenroom.bindings.threads import Emit, stream_from_thread
 from greenroom.bindings.wire_text import encodable
-from greenroom.errors import Unavailable
 from greenroom.values import Role
 
 from .bert import Bert
@@ -41,13 +40,7 @@ class MiniLmEngine(Engine):
 
 
 def _load(options: MiniLmOptions, place: Place) -> MiniLmEngine:
-    for name in ("numpy", "tokenizers"):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise Unavailable(
-                f'minilm needs the package {name} ({error}); install with: pip install "greenroom[minilm]"'
-            ) from error
+    load_packages("minilm", ("numpy", "tokenizers"))
     bert = Bert(choose_model(place.models, options.model, options.model_path), options.max_tokens)
     bert.vectors([bert.tokens("warming up")])
     return MiniLmEngine(bert)

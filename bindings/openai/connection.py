@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
+from greenroom.bindings.web_address import web_address
 from greenroom.bindings.wire_text import json_bytes
 from greenroom.errors import BindingFailed
 from greenroom.values import Role
@@ -53,13 +54,7 @@ class ConnectionOptions(Options):
     @field_validator("base_url")
     @classmethod
     def _is_web_address(cls, value: str) -> str:
-        value = value.strip()
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("wanted an address such as http://localhost:11434/v1")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("wanted an address without user, password, query or fragment")
-        return value
+        return web_address(value, "http://localhost:11434/v1")
 
 
 class OpenAIEngine(Engine):
@@ -74,7 +69,10 @@ class OpenAIEngine(Engine):
         self.client = client
         self.http = http
         """the client's own pool"""
-        self._headers = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
+        self._headers = http.headers.copy()
+        self._headers.update({name: value for name, value in client.default_headers.items() if isinstance(value, str)})
+        self._urls: dict[str, httpx2.URL] = {}
+        self._extensions = {"timeout": http.timeout.as_dict()}
         self.parse_json = parse_json
         self.failures = failures
         self.is_official = is_official(host)
@@ -152,11 +150,16 @@ class OpenAIEngine(Engine):
         import httpx2
         from openai import APIConnectionError, APIStatusError
 
-        request = self.http.build_request(
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx2.URL(f"{str(self.client.base_url).rstrip('/')}{path}")
+        request = httpx2.Request(  # as the client's build_request, which merges the same things every time
             "POST",
-            f"{str(self.client.base_url).rstrip('/')}{path}",
+            url,
             content=json_bytes(body),
             headers=self._headers,
+            cookies=self.http.cookies or None,
+            extensions=self._extensions,
         )
         try:
             response = await self.http.send(request, stream=True)

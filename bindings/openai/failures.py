@@ -3,7 +3,6 @@
 import re
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -13,10 +12,10 @@ import aiohttp
 from openai import APIConnectionError, APIStatusError
 
 from greenroom.bindings.chat_format import error_message
+from greenroom.bindings.failure_text import causes, one_line
 from greenroom.errors import BindingFailed
 
-_MAX_MESSAGE = 300
-_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_KEY_LIKE = re.compile(r"\bsk-[\w*.-]{4,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +27,7 @@ class Failures:
 
     def clean(self, text: str) -> str:
         """One short line without the key. A web page becomes its title."""
-        if "<html" in text.lower():
-            title = _TITLE.search(text)
-            text = f"a web page, {title[1].strip()!r}" if title else "a web page"
-        text = " ".join(text.split())
-        if self.key:
-            text = text.replace(self.key, "***")
-        text = re.sub(r"\bsk-[\w*.-]{4,}", "***", text)
-        return text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + " ..."
+        return one_line(text, self.key, _KEY_LIKE)
 
     def of_status(self, error: APIStatusError, path: str, model: str) -> BindingFailed:
         status = error.status_code
@@ -79,8 +71,8 @@ class Failures:
 
     def of_connection(self, error: APIConnectionError) -> BindingFailed:
         """Before any answer came."""
-        causes = list(_chain(error))
-        for cause in causes:
+        behind = list(causes(error))
+        for cause in behind:
             match cause:
                 case socket.gaierror() | aiohttp.ClientConnectorDNSError():
                     return BindingFailed(f"the name of {self.host} cannot be resolved: check base_url and the network")
@@ -91,15 +83,15 @@ class Failures:
                     return BindingFailed(f"{self.host} did not accept the connection in time", retryable=True)
                 case aiohttp.ServerTimeoutError():
                     return self.silent()
-        if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
-            if any(isinstance(cause, ConnectionResetError) for cause in causes):
+        if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in behind):
+            if any(isinstance(cause, ConnectionResetError) for cause in behind):
                 return BindingFailed(f"{self.host} hung up while the connection was made: is it http, not https?")
             return BindingFailed(f"{self.host} cannot be reached: is the server running?", retryable=True)
         return BindingFailed(f"{self.host} closed the connection without an answer", retryable=True)
 
     def of_stream(self, error: BaseException) -> BindingFailed:
         """While the answer was coming."""
-        late = any(isinstance(cause, aiohttp.ServerTimeoutError) for cause in _chain(error))
+        late = any(isinstance(cause, aiohttp.ServerTimeoutError) for cause in causes(error))
         return self.silent() if late else self.cut_off()
 
     def silent(self) -> BindingFailed:
@@ -123,25 +115,9 @@ def retry_after_s(error: APIStatusError) -> float | None:
 
 def hung_up(error: BaseException) -> bool:
     """The server closed the connection with no answer, as with a kept one that it gave up just as it was used again."""
-    for cause in _chain(error):
+    for cause in causes(error):
         if isinstance(cause, aiohttp.ServerTimeoutError | aiohttp.ClientConnectorError | ssl.SSLError):
             return False
         if isinstance(cause, aiohttp.ClientConnectionError | ConnectionError):
             return True
     return False
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, its causes, and what groups among them hold."""
-    seen = 0
-    pending: list[BaseException | None] = [error]
-    while pending and seen < 32:
-        one = pending.pop(0)
-        if one is None:
-            continue
-        seen += 1
-        yield one
-        held = getattr(one, "os_error", None) or getattr(one, "certificate_error", None)
-        pending += (held, one.__cause__ or one.__context__)
-        if isinstance(one, BaseExceptionGroup):
-            pending.extend(one.exceptions)

@@ -13,6 +13,7 @@ from greenroom.bindings.chat_format import error_message
 from greenroom.bindings.roles import Options, SpeechToText
 from greenroom.bindings.server_events import EventDecoder
 from greenroom.bindings.wav import wav_of
+from greenroom.bindings.wire_text import encodable
 from greenroom.errors import BadRequest, BindingFailed
 from greenroom.values import Audio, Transcript
 

@@ -8,13 +8,14 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from greenroom.bindings.packages import load_packages
 from greenroom.bindings.roles import Binding, Engine, Model, Options, Place, TextToSpeech, Voice
 from greenroom.bindings.spoken_text import utterances, without_controls
 from greenroom.bindings.threads import Emit, stream_from_thread
 from greenroom.errors import BadRequest
 from greenroom.values import Audio, Role, SpeechText, WordTime
 
-from .synthesizer import Synthesizer, load_packages
+from .synthesizer import Synthesizer
 from .voices import VoiceConfig, choose_speaker, choose_voice, find_voices, listed, read_config
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class PiperEngine(Engine):
 
 
 def _load(options: PiperOptions, place: Place) -> PiperEngine:
-    load_packages()
+    load_packages("piper", ("numpy", "onnxruntime", "piper"))
     voice = choose_voice(place.models, options.voice)
     config = read_config(voice)
     synthesizer = Synthesizer(voice, config, options.device, options.threads)

@@ -1,14 +1,13 @@
 """Role filter_audio: the voice a number of semitones higher or lower, as it streams, its length kept."""
 
 import asyncio
-import importlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from pydantic import Field
 
+from greenroom.bindings.packages import load_packages
 from greenroom.bindings.roles import AudioFilter, Binding, Engine, Options, Place
-from greenroom.errors import Unavailable
 from greenroom.values import Audio, Role
 
 from .shifter import Format, Shifter
@@ -25,13 +24,7 @@ class PitchOptions(Options):
 
 
 def _warm_up() -> None:
-    try:
-        importlib.import_module("av.filter")
-        importlib.import_module("numpy")
-    except ImportError as error:
-        raise Unavailable(
-            f'pitch needs the packages av and numpy ({error}); install with: pip install "greenroom[pitch]"'
-        ) from error
+    load_packages("pitch", ("av.filter", "numpy"))
     shifter = Shifter(1, _WARM_UP)
     shifter.feed(bytes(2 * 24_000))
     shifter.finish()

@@ -87,8 +87,7 @@ class PyttsSpeech(TextToSpeech[PyttsEngine]):
             manner = Manner(speaker.voices.default(options.gender), options.rate, 0)
             await worker.call(lambda: speaker.speak("One.", manner, engine.file, _WARM_UP_S))
         except BaseException:
-            worker.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            worker.close(lambda: shutil.rmtree(folder, ignore_errors=True))  # whoever gave up did so in its middle
             raise
         listed = ", ".join(voice.id for voice in speaker.voices.all)
         logger.info("pytts speaks by %s; its voices: %s", speaker.driver, listed)

@@ -50,6 +50,13 @@ def text_of(items: list[TextDelta | ToolCall]) -> str:
     return "".join(item.text for item in items if isinstance(item, TextDelta) and not item.thought)
 
 
+async def test_half_a_character_is_no_reason_to_fail(fake: FakeAnthropic) -> None:
+    """A model may have answered with one, and the conversation goes on with it."""
+    assert text_of(await ask(fake, asks("\ud83d\ude00 \ud83d"))) == ANSWER
+    (exchange,) = fake.exchanges
+    assert "\U0001f600 \ufffd" in str(exchange.body)
+
+
 async def test_every_token_is_one_delta_and_the_request_is_plain(fake: FakeAnthropic) -> None:
     assert await ask(fake, asks("Hello!")) == [TextDelta(token) for token in TOKENS]
     (exchange,) = fake.exchanges

@@ -86,7 +86,7 @@ async def test_a_repository_that_no_entry_names(server: DownloadServer, folder: 
             catalogue.find(name)
     await store.uninstall("else/where")
     assert files(folder) == []
-    with pytest.raises(NotFound, match="did you mean|it has"):
+    with pytest.raises(NotFound, match=r"did you mean|it has"):
         store_of(folder, TINY).catalogue.find("else/where")
 
 

@@ -7,8 +7,10 @@ from array import array
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from fakes.binding_rig import Places
@@ -20,7 +22,9 @@ from greenroom.bindings.jaison import (
     ProcessManager,
     ProcessType,
     T2TOperation,
+    config,
     jaison_binding,
+    processes,
 )
 from greenroom.errors import BadRequest, BindingFailed
 from greenroom.session.access import reserved
@@ -157,6 +161,56 @@ async def test_an_operation_that_is_closed_in_the_middle_of_its_work(monkeypatch
         with pytest.raises(BindingFailed, match="closed in the middle"):
             await anext(deltas)
     assert process.poll() is not None
+
+
+class Scribe(T2TOperation):
+    """Writes what it hears into its working file, and reads it again when the other one has written, too."""
+
+    def __init__(self) -> None:
+        super().__init__("scribe")
+        self.file = Path(config.WORKING_DIR) / "heard.txt"
+
+    async def _generate(self, messages: Any = None, **kwargs: Any) -> AsyncGenerator[dict[str, Any], None]:
+        assert str(self.file.parent) == config.WORKING_DIR
+        assert Path(config.stt_working_src).parent == self.file.parent
+        self.file.write_text(messages[0].message)
+        yield {"content": "written "}
+        yield {"content": self.file.read_text()}
+
+
+async def test_each_has_working_files_of_its_own() -> None:
+    operation: Any = jaison_binding(Scribe).operations[Role.T2T]
+    place = Places().place(BindingShelf((FOLDER,)).get(PARROT))
+    engines = [await operation.open_engine(operation.Options(), place) for _ in range(2)]
+    answers = [operation(engine, operation.Options()).generate(asked(str(n))) for n, engine in enumerate(engines)]
+    for answer in answers:
+        assert await anext(answer) == TextDelta("written ")
+    assert [await anext(answer) for answer in answers] == [TextDelta("0"), TextDelta("1")]
+    for answer, engine in zip(answers, engines, strict=True):
+        await answer.aclose()
+        await engine.close()
+        assert not engine.operation.file.parent.exists()
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["proc", "ps"])
+async def test_what_a_process_started_ends_with_it(listed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if listed:  # as where there is no /proc
+        rows = {"stdout": ""}
+
+        def ps(*_: object, **__: object) -> SimpleNamespace:
+            rows["stdout"] = "\n".join(f"{one.pid} {one.ppid()}" for one in psutil.process_iter())
+            return SimpleNamespace(**rows)
+
+        monkeypatch.setattr(processes, "_children", processes._listed_children)
+        monkeypatch.setattr(subprocess, "run", ps)
+    line = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    process = BaseProcess("family")
+    process.process = subprocess.Popen([sys.executable, "-c", line], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.process.stdout is not None
+    await asyncio.to_thread(process.process.stdout.readline)
+    [child] = psutil.Process(process.process.pid).children()
+    await process.unload()
+    await asyncio.to_thread(child.wait)
 
 
 async def test_waiting_for_a_process_can_be_given_up() -> None:

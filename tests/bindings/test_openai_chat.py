@@ -34,6 +34,13 @@ def text_of(items: Sequence[TextDelta | ToolCall]) -> str:
     return "".join(item.text for item in items if isinstance(item, TextDelta) and not item.thought)
 
 
+async def test_half_a_character_is_no_reason_to_fail(fake: FakeOpenAI) -> None:
+    """A model may have answered with one, and the conversation goes on with it."""
+    assert text_of(await ask(fake, Prompt(messages=(Message("user", "\ud83d\ude00 \ud83d"),))))
+    (exchange,) = fake.of("/chat/completions")
+    assert exchange.body["messages"] == [{"role": "user", "content": "\U0001f600 \ufffd"}]
+
+
 async def test_every_token_is_one_delta(fake: FakeOpenAI) -> None:
     tokens, _ = scripted_answer(60)
     prompt = Prompt(messages=(Message("user", "An answer of 60 tokens, please."),))

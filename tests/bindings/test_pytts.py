@@ -487,6 +487,28 @@ async def test_a_voice_that_never_finishes(install: Install, monkeypatch: pytest
         assert caught.value.retryable
 
 
+async def test_given_up_while_it_opens(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder stays until the voice has written its file there, and goes then."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    engine = FakeEngine("sapi5", WINDOWS, write_wav)
+    install(engine)
+    speaking = threading.Event()
+    engine.on_word = speaking.set
+    engine.go_on.clear()
+    operation = operation_type()
+    opening = asyncio.create_task(operation.open_engine(operation.Options(), None))
+    await asyncio.to_thread(speaking.wait, 30)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert list(tmp_path.iterdir())
+    engine.go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "greenroom-pytts":
+            await asyncio.to_thread(thread.join, 30)
+    assert not list(tmp_path.iterdir())
+
+
 async def test_a_file_that_cannot_be_written(install: Install, tmp_path: Path) -> None:
     def refuse(path: Path, made: "array[int]") -> None:
         raise PermissionError(13, "no")

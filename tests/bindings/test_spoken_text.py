@@ -13,6 +13,15 @@ def test_no_letter_is_lost_and_no_piece_is_too_long(text: str, limit: int) -> No
     assert "".join(filter(str.isalnum, "".join(piece for _, piece in pieces))) == "".join(filter(str.isalnum, text))
 
 
+def test_marks_without_end_take_no_time() -> None:
+    """Tried anew at every mark, this would take minutes."""
+    text = "a" + "?!." * 70_000 + "b" + ",;" * 100_000 + "c"
+    assert [piece[-1] for _, piece in utterances(text, len(text) - 1)] == [";", "c"]
+    clause = FirstClause()
+    assert not any(clause.ends_with("wordwordword") for _ in range(5_000))
+    assert clause.ends_with("end.")
+
+
 def test_a_cut_falls_on_the_strongest_end() -> None:
     text = "One sentence here. Another one, with a clause and more"
     assert [piece for _, piece in utterances(text, 30)] == [

@@ -255,6 +255,33 @@ async def test_a_worker_survives_a_failing_job_and_refuses_jobs_once_closed() ->
         await anext(worker.stream(lambda _emit: None))
 
 
+@pytest.mark.parametrize("used", [False, True])
+async def test_a_worker_cleans_up_when_it_is_done(used: bool) -> None:
+    worker = Worker("tidy")
+    began, go, done = threading.Event(), threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def work() -> None:
+        began.set()
+        go.wait(WAIT_S)
+        order.append("work")
+
+    if used:
+        working = asyncio.create_task(worker.call(work))
+        await happened(began)
+        working.cancel()
+
+    def tidy() -> None:
+        order.append("tidy")
+        done.set()
+
+    worker.close(tidy)
+    go.set()
+    await happened(done)
+    assert order == (["work", "tidy"] if used else ["tidy"])
+    await all_ended("tidy")
+
+
 def test_a_loop_that_closed_meanwhile_does_no_harm() -> None:
     go, ended = threading.Event(), threading.Event()
     answers: list[bool] = []

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import struct
 import sys
 import wave
 from collections.abc import AsyncIterator
@@ -226,6 +227,12 @@ async def test_a_transcript_as_it_comes(scripted: Served) -> None:
     assert "".join(event.delta for event in events if event.type == "transcript.text.delta") == "Hello there."
 
 
+def wav_head(rate: int) -> bytes:
+    """Of a recording that claims so many samples a second."""
+    form = struct.pack("<HHIIHH", 1, 1, rate, 2 * rate % 2**32, 2, 16)
+    return b"RIFF\x24\0\0\0WAVEfmt " + struct.pack("<I", len(form)) + form
+
+
 @pytest.mark.parametrize(
     ("data", "file", "param"),
     [
@@ -233,6 +240,8 @@ async def test_a_transcript_as_it_comes(scripted: Served) -> None:
         ({"model": "whisper-1"}, b"", "file"),
         ({"model": "whisper-1"}, b"no sound at all", "file"),
         ({"model": "whisper-1"}, b"RIFF\x00\x00\x00\x00WAVEjunk", "file"),
+        ({"model": "whisper-1"}, wav_head(1_845_501_760) + b"data\x10\0\0\0" + bytes(16), "file"),
+        ({"model": "whisper-1"}, wav_head(16_000) + b"LIST\xff\xff\xff\x7f", "file"),
         ({}, b"x", "model"),
         ({"model": "whisper-1", "response_format": "midi"}, b"x", "response_format"),
         ({"model": "whisper-1", "stream": "perhaps"}, b"x", "stream"),

@@ -311,6 +311,29 @@ async def test_a_backend_without_options_of_its_own_takes_what_it_can(tmp_path: 
         assert refused.value.param == "response_format"
 
 
+async def test_penalties_go_as_far_as_clients_controls_do(server: Served, fake: FakeOpenAI) -> None:
+    async with server.client() as client:
+        for model in (BARE, ROBIN):
+            await client.chat.completions.create(
+                model=model,
+                messages=HELLO,
+                presence_penalty=-0.5,
+                frequency_penalty=1.5,
+                response_format={"type": "json_object"},
+            )
+            body = asked(fake)
+            assert (body["presence_penalty"], body["frequency_penalty"]) == (-0.5, 1.5)
+            assert body["response_format"] == {"type": "json_object"}
+
+
+async def test_a_user_may_be_more_than_a_name(server: Served) -> None:
+    async with server.client() as client:
+        answer = await client.chat.completions.create(
+            model=BARE, messages=HELLO, extra_body={"user": {"name": "Ana", "role": "admin"}}
+        )
+    assert answer.choices[0].message.content
+
+
 async def test_the_sessions_own_character_has_its_prompt_files(fake: FakeOpenAI, tmp_path: Path) -> None:
     for kind, text in (("instructions", "Speak in rhyme."), ("scenes", "It snows."), ("characters", "You are Rob.")):
         (tmp_path / "prompts" / kind).mkdir(parents=True)

@@ -135,6 +135,11 @@ JSON = {"Content-Type": "application/json"}
         ("PUT", "context/custom", {"json": {"context_id": "x", "context_contents": "y", "timestamp": 1}}),
         ("POST", "operation/config", {"json": {"ops": []}}),
         ("POST", "operations/use", {"json": {"type": "t2t", "payload": {}}}),
+        ("POST", "operations/load", {"json": {"ops": [{"type": "t2t", "id": "scripted"}]}}),
+        ("POST", "operations/load", {"json": {"ops": [{"type": "t2t", "role": "t2t", "id": "scripted"}]}}),
+        ("POST", "operations/unload", {"json": {"ops": [{"type": "embedding", "id": None}]}}),
+        ("POST", "operations/config", {"json": {"ops": [{"type": "t2t", "id": "scripted"}]}}),
+        ("POST", "response", {"json": {"output_audio": False}}),
         ("POST", "config/load", {"json": {"config_name": "x"}}),
         ("POST", "config/update", {"json": {"history_length": 12}}),
         ("PUT", "config/update", {"json": {"history_length": 12, "character_name": "Bard"}}),
@@ -147,11 +152,40 @@ async def test_what_is_taken(shared: Rest, method: str, path: str, more: dict[st
     assert envelope(await shared(method, path, **more))["status"] == 200
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("2026-11-20T22:40:35.5+00:00", 1795214435.5), ("2026-11-20T23:40:35Z", 1795218035.0), ("1.5", 1.5)],
+)
+async def test_a_moment_may_be_written_as_a_date(
+    rest: Rest, server: JaisonServer, written: str, seconds: float
+) -> None:
+    async with Frames.open(server.ws_url) as frames:
+        answer = await rest("POST", "context/conversation/text", {**TEXT, "timestamp": written})
+        events = await frames.job(envelope(answer)["response"]["job_id"])
+    assert [one["result"]["timestamp"] for one in events if "result" in one] == [seconds]
+
+
+async def test_the_type_of_an_operation_is_told_as_its_role(rest: Rest, server: JaisonServer) -> None:
+    async with Frames.open(server.ws_url) as frames:
+        answer = await rest("POST", "operations/load", {"ops": [{"type": "t2t", "id": "scripted"}]})
+        events = await frames.job(envelope(answer)["response"]["job_id"])
+    assert events[0]["start"]["ops"][0]["role"] == "t2t"
+    assert events[1]["result"] == {"role": "t2t", "id": "scripted", "loose_key": None}
+
+
 @in_the_shared_loop
 @pytest.mark.parametrize(
     ("method", "path", "content", "status", "said"),
     [
         ("POST", "response", b"{", 400, "not JSON"),
+        ("POST", "operations/load", b'{"ops":[{"type":"t2t","role":"tts","id":"x"}]}', 400, "ops.0.type"),
+        (
+            "POST",
+            "context/conversation/text",
+            b'{"user":"Ana","content":"Hello.","timestamp":"tomorrow"}',
+            400,
+            "timestamp",
+        ),
         ("POST", "response", b"\xff", 400, "not JSON"),
         ("POST", "response", b"[]", 400, "no JSON object"),
         ("POST", "response", b'{"include_audio": NaN}', 400, "not JSON"),

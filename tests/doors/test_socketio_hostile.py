@@ -290,6 +290,18 @@ async def test_foreign_pages_and_rebound_names_reach_nothing(server: RunningDoor
     assert server.door.counts.refused == 3
 
 
+async def test_the_log_tells_once_of_a_page_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_door() as server, aiohttp.ClientSession() as http:
+        url = f"{server.url}/socket.io/?EIO=4&transport=polling"
+        own = server.url
+        for origin in (own, "null", "http://localhost:5173", "null", "http://x\ty/" + "z" * 500):
+            async with http.get(url, headers={"Origin": origin}) as answer:
+                assert answer.status == 200 and ("Access-Control-Allow-Origin" in answer.headers) == (origin == own)
+    told = [record.getMessage() for record in caplog.records if "allowed_origins" in record.getMessage()]
+    assert [message.split()[3] for message in told[:2]] == ["'null'", "'http://localhost:5173'"]
+    assert len(told) == 3 and max(map(len, told)) < 250
+
+
 async def test_an_allowed_page_may_poll() -> None:
     origin = {"Origin": "http://localhost:5173"}
     async with (

@@ -194,23 +194,32 @@ async def test_a_client_that_leaves_stops_its_work(greenroom: Greenroom) -> None
 
 
 async def test_what_fails_halfway_may_be_sent_to_its_end(tmp_path: Path) -> None:
+    """Its client has the error and the end of the answers, however much it goes on sending."""
     config = "operations: [{role: t2t, id: scripted}, {role: tts, id: scripted, broken: true}]\n"
-    async with (
-        greenroom_at(tmp_path, config) as greenroom,
-        door_of(greenroom) as (_, port),
-        wyoming(f"tcp://127.0.0.1:{port}") as client,
-    ):
-        await client.write_event(Event("synthesize-start"))
-        await client.write_event(Event("synthesize-chunk", {"text": "This is a sentence. And "}))
-        assert "out of order" in (await heard(client, "error")).data["text"]
-        await client.write_event(Event("synthesize-chunk", {"text": "another."}))
-        await client.write_event(Event("synthesize-stop"))
-        await client.write_event(Event("audio-chunk", CHUNK, b"xx"))
-        assert "stt" in (await heard(client, "error")).data["text"]
-        await client.write_event(Event("audio-chunk", CHUNK, b"xx"))
-        await client.write_event(Event("audio-stop"))
-        await client.write_event(Event("transcript", {"text": "say on"}))
-        assert (await heard(client, "handled")).data["text"].strip() == "on"
+    async with greenroom_at(tmp_path, config) as greenroom, door_of(greenroom) as (door, port):
+        uri = f"tcp://127.0.0.1:{port}"
+        async with wyoming(uri) as client:
+            await client.write_event(Event("synthesize-start"))
+            await client.write_event(Event("synthesize-chunk", {"text": "This is a sentence. And "}))
+            assert "out of order" in (await heard(client, "error")).data["text"]
+            await client.write_event(Event("synthesize-chunk", {"text": "another."}))
+            await client.write_event(Event("synthesize-stop"))
+            assert await client.read_event() is None
+        async with wyoming(uri) as client:
+            await client.write_event(Event("audio-chunk", CHUNK, b"xx"))
+            assert "stt" in (await heard(client, "error")).data["text"]
+            await client.write_event(Event("audio-chunk", CHUNK, bytes(64_000)))
+            await client.write_event(Event("audio-stop"))
+            assert await client.read_event() is None
+        async with wyoming(uri) as client:
+            await client.write_event(Event("synthesize", {"text": "Hello."}))
+            await client.write_event(Event("transcript", {"text": "say on"}))
+            assert "out of order" in (await heard(client, "error")).data["text"]
+            assert await client.read_event() is None
+        async with wyoming(uri) as client, asyncio.timeout(PATIENCE_S):
+            while door.clients > 1:
+                await client.write_event(Event("ping"))
+                await heard(client, "pong")
 
 
 async def test_requests_of_one_connection_are_answered_in_order_and_bounded(greenroom: Greenroom) -> None:

@@ -78,16 +78,21 @@ def by_openai(answer: httpx.Response) -> tuple[int, str]:
 
 async def by_websocket(server: OpenServer, query: str = "", **headers: str) -> tuple[int, str]:
     """How jaison's websocket is refused: in its handshake."""
-    async with aiohttp.ClientSession() as http:
-        async with http.get(
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(
             f"{server.url}/{query}",
             headers={
-                **{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
-                **{"Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==", **headers},
+                "Connection": "Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+                **headers,
             },
-        ) as answer:
-            body = await answer.json()
-            return answer.status, body.get("message") or body["error"]
+        ) as answer,
+    ):
+        body = await answer.json()
+        return answer.status, body.get("message") or body["error"]
 
 
 async def by_socketio(server: OpenServer, auth: Mapping[str, Any] | None = None, **headers: str) -> tuple[str, str]:
@@ -140,9 +145,7 @@ async def test_a_session_that_the_token_does_not_open(server: OpenServer, http: 
     assert await by_websocket(server, f"?session=secret&token={PERFORMER}") == (403, sentence)
 
 
-async def test_a_viewer_starts_no_turn_at_any_door(
-    server: OpenServer, http: httpx.AsyncClient, owner: Visitor
-) -> None:
+async def test_a_viewer_starts_no_turn_at_any_door(server: OpenServer, http: httpx.AsyncClient, owner: Visitor) -> None:
     """The same sentence, but for what was asked for. Wyoming has no tokens: whoever comes in is a performer."""
     before = await seq(owner)
     why = "needs the role performer; yours is viewer"
@@ -221,9 +224,7 @@ async def test_a_text_that_is_too_long(server: OpenServer, http: httpx.AsyncClie
         line = {"user": "Ana", "content": text}
         refused = await owner.refused("context_add", kind="chat", **line)
         assert refused["code"] == "too_large" and refused["error"].endswith(f"content: {bound}")
-        status, sentence = by_rest(
-            await http.post("/api/context/conversation/text", json=line, headers=bearer(OWNER))
-        )
+        status, sentence = by_rest(await http.post("/api/context/conversation/text", json=line, headers=bearer(OWNER)))
         assert status == 413 and sentence.endswith(f"content: {bound}")
         status, sentence = by_openai(await http.post(CHAT, json=turn(text), headers=bearer(OWNER)))
         assert status == 413
@@ -295,9 +296,7 @@ async def test_a_malformed_request_reaches_no_session(
     assert status == 400
     # The same field, the same words; only the name of the job is each door's own.
     assert sentence.partition(": ")[2] == refused["error"].partition(": ")[2]
-    status, _ = by_openai(
-        await http.post(CHAT, json={"model": "greenroom", **in_main(chat)}, headers=bearer(OWNER))
-    )
+    status, _ = by_openai(await http.post(CHAT, json={"model": "greenroom", **in_main(chat)}, headers=bearer(OWNER)))
     assert status == 400
     async with wyoming(server.wyoming_uri) as client:
         await client.write_event(Event("transcript", {"text": 7}))

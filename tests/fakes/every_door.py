@@ -80,7 +80,10 @@ class EveryDoor:
     async def by_sdk(self, text: str, name: str = "Cleo", metadata: Any = MAIN) -> list[str]:
         """A turn, streamed. -> its pieces"""
         stream = await self.sdk.chat.completions.create(
-            model="greenroom", messages=[{"role": "user", "content": text, "name": name}], stream=True, metadata=metadata
+            model="greenroom",
+            messages=[{"role": "user", "content": text, "name": name}],
+            stream=True,
+            metadata=metadata,
         )
         return [chunk.choices[0].delta.content or "" async for chunk in stream]
 

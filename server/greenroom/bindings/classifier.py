@@ -124,6 +124,7 @@ def chosen_device(wanted: str) -> str:
         available.insert(0, "mps")
     if wanted == "auto":
         return available[0]
-    if wanted.partition(":")[0] not in available:
+    kind, _, number = wanted.partition(":")
+    if kind not in available or (number and int(number) >= torch.cuda.device_count()):
         raise Unavailable(f"there is no device {wanted} here; there are: {', '.join(available)}")
     return wanted

@@ -1,17 +1,12 @@
 """What went wrong at a service on the web, in a sentence that tells what to do; never with the key in it."""
 
-import re
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from greenroom.bindings.failure_text import causes, one_line
 from greenroom.errors import BindingFailed
-
-_MAX_MESSAGE = 300
-_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_DEEPEST = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +21,7 @@ class ServiceFailures:
 
     def clean(self, text: str) -> str:
         """One short line without the key. A web page becomes its title."""
-        if "<html" in text.lower():
-            title = _TITLE.search(text)
-            text = f"a web page, {title[1].strip()!r}" if title else "a web page"
-        text = " ".join(text.split())
-        if self.key:
-            text = text.replace(self.key, "***")
-        return text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + " ..."
+        return one_line(text, self.key)
 
     def of_status(self, status: int, said: str, retry_after: str = "") -> BindingFailed:
         """A reply other than 200, or 101 where a websocket was asked for."""
@@ -67,7 +56,7 @@ class ServiceFailures:
 
     def of_connecting(self, error: BaseException) -> BindingFailed:
         """Before any answer came."""
-        for cause in _chain(error):
+        for cause in causes(error):
             match cause:
                 case socket.gaierror():
                     return BindingFailed(
@@ -78,7 +67,7 @@ class ServiceFailures:
                     return BindingFailed(f"no secure connection to {self.host}: {self.clean(reason)}")
                 case TimeoutError():
                     return BindingFailed(f"{self.host} did not accept the connection in time", retryable=True)
-        for cause in _chain(error):
+        for cause in causes(error):
             match cause:
                 case ConnectionResetError() | EOFError():
                     return BindingFailed(f"{self.host} closed the connection without an answer", retryable=True)
@@ -98,18 +87,3 @@ class ServiceFailures:
 
     def no_sound(self) -> BindingFailed:
         return BindingFailed(f"{self.host} sent no sound for a text", retryable=True)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, its causes, and what groups among them hold."""
-    pending: list[BaseException | None] = [error]
-    for _ in range(_DEEPEST):
-        if not pending:
-            return
-        one = pending.pop(0)
-        if one is None:
-            continue
-        yield one
-        pending.append(one.__cause__ or one.__context__)
-        if isinstance(one, BaseExceptionGroup):
-            pending.extend(one.exceptions)

@@ -190,21 +190,31 @@ class Worker:
         self._submit(job)
         return await asyncio.wrap_future(result)
 
-    def close(self) -> None:
-        """Take no more jobs, do those that wait, end the thread. Waits for nothing: a job may be unable to end."""
+    def close(self, last: Callable[[], None] | None = None) -> None:
+        """Take no more jobs, do those that wait, end the thread. Waits for nothing: a job may be unable to end.
+
+        ``last`` must not fail. It is done in the thread when all else is, so that it takes away nothing that is in use.
+        """
         with self._starting:
-            if not self._closed:
-                self._closed = True
-                self._jobs.put(None)
+            if self._closed:
+                return
+            self._closed = True
+            if last is not None:
+                self._start()
+                self._jobs.put(last)
+            self._jobs.put(None)
 
     def _submit(self, job: Callable[[], None]) -> None:
         with self._starting:
             if self._closed:
                 raise RuntimeError(f"the worker {self._name} is closed")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=f"greenroom-{self._name}", daemon=True)
-                self._thread.start()
+            self._start()
             self._jobs.put(job)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=f"greenroom-{self._name}", daemon=True)
+            self._thread.start()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -116,14 +116,14 @@ class SoundFramer:
         frame = self._format.frame_bytes
         piece = max(1, round(self._format.sample_rate * PIECE_S)) * frame
         made: list[Audio] = []
-        while True:
-            whole = len(self._pending) - len(self._pending) % frame
-            if whole == 0 or (whole < piece and self.sounded and not everything):
-                return made
-            size = min(whole, piece)
-            made.append(self._audio(self._pending[:size]))
-            self._pending = self._pending[size:]
+        end = len(self._pending) - len(self._pending) % frame
+        at = 0
+        while at < end and (end - at >= piece or everything or not self.sounded):
+            made.append(self._audio(self._pending[at : min(end, at + piece)]))
+            at += len(made[-1].pcm)
             self.sounded = True
+        self._pending = self._pending[at:]
+        return made
 
     def _audio(self, pcm: bytes) -> Audio:
         return Audio(pcm, self._format.sample_rate, self._format.sample_width, self._format.channels)

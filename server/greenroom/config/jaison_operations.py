@@ -1,7 +1,7 @@
 """Entries of ``operations`` as jaison's files write them, under our names.
 
-Its newer files and its guide do not agree with its older ones, and users have all of them: the role stands under ``role``
-or ``type``, a setting under its own name or behind its binding's (``openai_t2t_model``, ``azure_ttsg_voice``).
+Its newer files, its guide and its older files do not agree, and users have them all: the role is under ``role`` or
+``type``, a setting under its own name or behind its binding's (``openai_t2t_model``, ``azure_ttsg_voice``).
 """
 
 from collections.abc import Mapping

@@ -86,7 +86,7 @@ class LoudnessMeter:
         return round(min(rms / self._loudest, 1.0), 3)
 
 
-def _samples(pcm: bytes, width: int) -> list[int]:
+def _samples(pcm: bytes, width: int) -> "list[int] | array[int]":
     if width == 1:
         return [sample - 128 for sample in pcm]
     if width == 3:  # the two high bytes of each are precise enough
@@ -97,4 +97,4 @@ def _samples(pcm: bytes, width: int) -> list[int]:
     values = array("i" if width == 4 else "h", pcm)
     if sys.byteorder == "big":
         values.byteswap()
-    return values.tolist()
+    return values

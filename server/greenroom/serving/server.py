@@ -13,6 +13,8 @@ import uvicorn
 
 from greenroom.doors.asgi import AsgiApp
 from greenroom.doors.web.app import uvicorn_settings
+from greenroom.http_bounds import bounded_http
+from greenroom.serving.descriptors import connections_for, raise_limit
 
 
 class HttpServer(uvicorn.Server):
@@ -21,6 +23,7 @@ class HttpServer(uvicorn.Server):
     def __init__(self, app: AsgiApp, tls: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
             app,
+            http=bounded_http(connections_for(raise_limit())),
             log_config=None,
             timeout_graceful_shutdown=1,
             ssl_context_factory=None if tls is None else lambda _config, _default: tls,

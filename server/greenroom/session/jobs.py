@@ -19,7 +19,7 @@ from greenroom.errors import Busy, Cancelled, Conflict, GreenroomError, Internal
 from greenroom.log import bind_job
 from greenroom.protocol import events
 from greenroom.store import Store
-from greenroom.store.records import JobRecord
+from greenroom.store.records import JobRecord, LineRecord
 from greenroom.values import new_id
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,8 @@ class JobState(Enum):
 @dataclass(slots=True)
 class Job:
     """:param work: the commit. :param early: pure work whose result :meth:`early_result` gives to the commit.
-    :param size_bytes: what the job holds while it waits, where that is much."""
+    :param size_bytes: what the job holds while it waits, where that is much.
+    :param first_line: makes the line with which its work begins."""
 
     job_type: str
     args: Mapping[str, Any]
@@ -50,6 +51,9 @@ class Job:
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     size_bytes: int = 0
+    first_line: Callable[[], LineRecord] | None = None
+    line: LineRecord | None = None
+    """that line, where it could be stored together with the job; else it is the work's to add"""
     job_id: str = field(default_factory=new_id)
     state: JobState = JobState.QUEUED
     cancel_reason: str | None = None
@@ -69,7 +73,8 @@ class Job:
 
 
 class JobQueue:
-    """:param limit: jobs that may wait. ``on_end(job, error)`` is told of every end, just before it is announced."""
+    """:param limit: jobs that may wait. ``on_end(job, error)`` is told of every end, just before it is announced.
+    :param on_line: announces a line that came into the store with its job."""
 
     def __init__(
         self,
@@ -78,12 +83,14 @@ class JobQueue:
         emit: Callable[[events.Event], Any],
         limit: int,
         on_end: Callable[[Job, GreenroomError | None], None],
+        on_line: Callable[[LineRecord, str], None],
     ) -> None:
         self._session = session
         self._store = store
         self._emit = emit
         self._limit = limit
         self._on_end = on_end
+        self._on_line = on_line
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
         self._accepting: list[Job] = []
@@ -129,9 +136,11 @@ class JobQueue:
             command_id=command_id,
             reply=reply,
         )
+        if job.first_line is not None and self.idle:  # no job before it can add another line
+            job.line = job.first_line()
         self._accepting.append(job)
         try:
-            await self._store.add_job(record)
+            await self._store.add_job(record, job.line)
         finally:
             self._accepting.remove(job)
             self._settled.set()
@@ -229,11 +238,14 @@ class JobQueue:
         self._emit(events.JobStarted(job_id=job.job_id, job_type=job.job_type, args=job.args))
         error: GreenroomError | None = None
         if job.cancel_reason is None:
+            if job.line is not None:
+                self._on_line(job.line, job.job_id)
             job.task = asyncio.get_running_loop().create_task(_work(job), name=f"{job.job_type} {job.job_id}")
             await asyncio.wait({job.task})
             error = self._outcome(job, job.task)
         else:
             error = _cancelled(job)
+            await self._forget_line(job)
         job.state = JobState.ENDED
         job.timing["total_ms"] = round((time.monotonic() - job.started_at) * 1000, 2)
         try:
@@ -245,6 +257,15 @@ class JobQueue:
             self._ended.popitem(last=False)
         self._on_end(job, error)
         self._emit(_end_of(job, error))
+
+    async def _forget_line(self, job: Job) -> None:
+        """Nobody has been told of it: the job was cancelled before its turn came."""
+        if job.line is None:
+            return
+        try:
+            await self._store.remove_line(self._session, job.line.line_id)
+        except GreenroomError as failed:
+            logger.error("the line of job %s could not be taken back: %s", job.job_id, failed.message)
 
     def _outcome(self, job: Job, task: asyncio.Task[None]) -> GreenroomError | None:
         if task.cancelled():

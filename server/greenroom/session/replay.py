@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from greenroom.protocol.events import AudioChunk, AudioDropped, Event
+from greenroom.protocol.events import AudioChunk, AudioDropped, Event, TextChunk
 from greenroom.values import new_id
 
 _EVENT_OVERHEAD_BYTES = 400
@@ -32,6 +32,8 @@ class Entry:
 def _size_of(event: Event) -> int:
     if isinstance(event, AudioChunk):
         return _EVENT_OVERHEAD_BYTES + len(event.audio)
+    if isinstance(event, TextChunk):
+        return _EVENT_OVERHEAD_BYTES + len(event.job_id or "") + len(event.chunk)
     return _EVENT_OVERHEAD_BYTES + sum(_weight(getattr(event, name)) for name in event.__dataclass_fields__)
 
 

@@ -47,7 +47,9 @@ class Session:
         self.operations.plan(choices.operations)
         self.personalities = list(choices.personalities)
         self.active = choices.active
-        self.jobs = JobQueue(name, house.store, self.emit, config.session.queued_jobs, self._job_ended)
+        self.jobs = JobQueue(
+            name, house.store, self.emit, config.session.queued_jobs, self._job_ended, self.context.added
+        )
         self.callers: dict[str, Caller] = {}
         self._acting: dict[str, None] = {}
         """clients that have asked for something and are still there, whether they hear the session or not"""

@@ -66,14 +66,21 @@ class TurnDesk:
     # commands
 
     async def _response(self, command: Response, caller: Caller) -> Reply:
+        context = self._session.context
+        text = command.text
+
+        def line() -> LineRecord:
+            user = context.translated(command.user or self._session.house.config.value.user_name)
+            return context.new_line("chat", user, text or "")
+
         async def work(job: Job) -> None:
-            if command.text is not None:
-                user = self._session.context.translated(command.user or self._session.house.config.value.user_name)
-                line = self._session.context.new_line("chat", user, command.text)
-                await self._session.context.add(line, job.job_id)
-            await self._answer(job, command, caller)
+            if text is not None and job.line is None:
+                await context.add(line(), job.job_id)
+            await self._answer(job, command)
 
         job = Job("response", command.args(), work, writes=frozenset({"context"}))
+        if text is not None:
+            job.first_line = line
         return await self._session.jobs.submit(job, command.command_id or "", caller.accept)
 
     async def _say(self, command: Say, caller: Caller) -> Reply:
@@ -163,7 +170,7 @@ class TurnDesk:
 
     # a turn
 
-    async def _answer(self, job: Job, command: Response, caller: Caller) -> None:
+    async def _answer(self, job: Job, command: Response) -> None:
         session = self._session
         personality = session.personality()
         held: list[LoadedOperation] = []
@@ -306,9 +313,7 @@ class TurnDesk:
             # The whole line may be in the store already, or about to be: take it out before the short one goes in.
             await self._session.house.store.remove_line(self._session.name, spoken.line.line_id)
         if heard:
-            spoken.line = context.new_line(
-                "chat", self._own_name(), heard, job_id=spoken.job_id, interrupted=True
-            )
+            spoken.line = context.new_line("chat", self._own_name(), heard, job_id=spoken.job_id, interrupted=True)
             await context.add(spoken.line, spoken.job_id)
             spoken.announced = True
 

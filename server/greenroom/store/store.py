@@ -104,14 +104,19 @@ class Store:
             return []
         return await self._read(partial(lines.last, session=session, limit=limit, before=before))
 
-    async def add_job(self, job: JobRecord) -> None:
-        """:raises Conflict: if its id is used, or its command id in that session.
+    async def add_job(self, job: JobRecord, line: LineRecord | None = None) -> None:
+        """The job, and the line with which it begins, both or none.
 
+        :raises Conflict: if its id is used, or its command id in that session, or the line's id.
         :raises BadRequest: if JSON cannot hold ``args`` or ``reply``.
         """
         _check_time(job.created, "created")
         args, reply = encode_object(job.args, "args"), encode_object(job.reply, "reply")
-        await self._write(partial(jobs.add, job=job, args=args, reply=reply, now=self._clock()))
+        adding = partial(jobs.add, job=job, args=args, reply=reply, now=self._clock())
+        if line is None:
+            await self._write(adding)
+        else:
+            await self._write(partial(_both, adding, self._adding(line)))
 
     async def job_by_command(self, session: str, command_id: str) -> JobRecord | None:
         return await self._read(partial(jobs.by_command, session=session, command_id=command_id))
@@ -186,6 +191,11 @@ class Store:
 
     async def _write(self, run: Callable[[Connection], T]) -> T:
         return await self._writer.submit(run, writes=True)
+
+
+def _both(first: Callable[[Connection], None], second: Callable[[Connection], None], connection: Connection) -> None:
+    first(connection)
+    second(connection)
 
 
 def _check_time(seconds: float, name: str) -> None:

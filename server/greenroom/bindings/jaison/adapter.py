@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping, Sequence
-from contextlib import aclosing
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import ConfigDict, Field, create_model
@@ -54,20 +56,38 @@ class JaisonOptions(Options):
 class JaisonEngine(Engine):
     """One started operation in its thread; every session with the same settings shares it."""
 
-    def __init__(self, made: jaison.Operation, manager: ProcessManager) -> None:
-        self.operation = made
+    def __init__(self, make: Callable[[], jaison.Operation], manager: ProcessManager) -> None:
         self._manager = manager
-        self._thread = LoopThread(f"jaison {made.op_id}")
-        self._user = f"{made.op_id} {id(self):x}"
+        self._folder = tempfile.mkdtemp(prefix="greenroom-jaison-")
         self._starts: dict[str, int] = {}
-        made.process_manager = manager
-        made.prompter = Prompter()
+        try:
+            with self._at_work():
+                self.operation = make()
+            self._thread = LoopThread(f"jaison {self.operation.op_id}")
+        except BaseException:
+            self._remove_folder()
+            raise
+        self.operation.process_manager = manager
+        self.operation.prompter = Prompter()
+
+    @contextmanager
+    def _at_work(self, character: str = "") -> Iterator[None]:
+        """What the operation's code asks for is its own: processes, the folder for working files, the character."""
+        folder = jaison.working_folder.set(self._folder)
+        try:
+            with self._manager.current(character, self._folder):
+                yield
+        finally:
+            jaison.working_folder.reset(folder)
+
+    def _remove_folder(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def start(self, settings: Chunk) -> None:
         """:raises BadRequest: for settings that it refuses."""
 
         async def work() -> None:
-            with self._manager.current(user=self._user):
+            with self._at_work():
                 try:
                     await self.operation.configure(settings)
                 except (AssertionError, ValueError, TypeError, KeyError) as error:
@@ -86,13 +106,14 @@ class JaisonEngine(Engine):
             await self._thread.call(work)
         except BaseException:
             self._thread.close()
+            self._remove_folder()
             raise
 
     def use(self, chunk: Chunk, character: str = "") -> AsyncGenerator[Chunk, None]:
         """What the operation makes of one chunk. :raises BindingFailed: with what it raised."""
 
         async def results() -> AsyncGenerator[Chunk, None]:
-            with self._manager.current(character, self._user):
+            with self._at_work(character):
                 await self._revived()
                 self.operation.prompter = Prompter()
                 try:
@@ -117,7 +138,7 @@ class JaisonEngine(Engine):
 
     async def close(self) -> None:
         async def work() -> None:
-            with self._manager.current(user=self._user):
+            with self._at_work():
                 await self._leave()
 
         try:
@@ -125,9 +146,10 @@ class JaisonEngine(Engine):
                 await self._thread.call(work)
         except TimeoutError:
             logger.warning("%s does not end its work; what it linked to is stopped", self.operation.op_id)
-            await self._manager.leave(self._user)
+            await self._manager.leave(self._folder)
         finally:
             self._thread.close()
+            self._remove_folder()
 
     async def _leave(self) -> None:
         """Whatever its own ``close`` does, no process runs on for it."""
@@ -135,7 +157,7 @@ class JaisonEngine(Engine):
             if self.operation.active:
                 await self.operation.close()
         finally:
-            await self._manager.leave(self._user)
+            await self._manager.leave(self._folder)
 
 
 def _said(error: BaseException) -> str:
@@ -155,7 +177,7 @@ class _Adapted:
 
     @classmethod
     async def open_engine(cls, options: Any, place: Place) -> Engine:
-        engine = JaisonEngine(cls.made(), cls.manager)  # type: ignore[call-arg]  # theirs take no argument
+        engine = JaisonEngine(cls.made, cls.manager)
         await engine.start({"role": cls.role.value, **options.settings, "id": place.binding_id})
         return engine
 

@@ -1,8 +1,8 @@
 """The classes that jaison's operations derive from: life cycle, how a chunk is taken apart, what is to be written."""
 
-import os
 import tempfile
 from collections.abc import AsyncGenerator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +15,33 @@ if TYPE_CHECKING:
 Chunk = dict[str, Any]
 
 
-class Config:
-    """The fields of jaison's configuration that operations read: working files, in a folder of this process."""
+working_folder: ContextVar[str] = ContextVar("where a running jaison operation keeps its working files")
+"""each has a folder of its own, as several may write their files at once"""
 
-    def __init__(self) -> None:
-        self.WORKING_DIR = str(Path(tempfile.gettempdir()) / f"greenroom-jaison-{os.getpid()}")
-        self.stt_working_src = self._file("stt_src.wav")
-        self.ffmpeg_working_src = self._file("ffmpeg_src.wav")
-        self.ffmpeg_working_dest = self._file("ffmpeg_dest.wav")
-        self.spacy_model: str | None = None
-        self.kobold_filepath: str | None = None
-        self.kcpps_filepath: str | None = None
+
+class Config:
+    """The fields of jaison's configuration that operations read."""
+
+    spacy_model: str | None = None
+    kobold_filepath: str | None = None
+    kcpps_filepath: str | None = None
+
+    @property
+    def WORKING_DIR(self) -> str:
+        """A folder that is there while the operation is."""
+        return working_folder.get(tempfile.gettempdir())
+
+    @property
+    def stt_working_src(self) -> str:
+        return self._file("stt_src.wav")
+
+    @property
+    def ffmpeg_working_src(self) -> str:
+        return self._file("ffmpeg_src.wav")
+
+    @property
+    def ffmpeg_working_dest(self) -> str:
+        return self._file("ffmpeg_dest.wav")
 
     def _file(self, name: str) -> str:
         return str(Path(self.WORKING_DIR) / name)

@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Final, Self
 
 from greenroom.bindings.jaison.messages import character
@@ -56,8 +57,21 @@ class BaseProcess:
 
 
 def _descendants(pid: int) -> list[int]:
-    children = children_of(pid)
-    return [*children, *(further for child in children for further in _descendants(child))]
+    found = _children(pid)
+    for child in found:  # grows on the way
+        found += _children(child)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    return children_of(pid) if Path("/proc/self/stat").exists() else _listed_children(pid)
+
+
+def _listed_children(pid: int) -> list[int]:
+    """For systems without ``/proc``, such as macOS."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=False, capture_output=True, text=True)  # noqa: S607
+    rows = (line.split() for line in listed.stdout.splitlines())
+    return [int(row[0]) for row in rows if len(row) == 2 and row[1] == str(pid)]
 
 
 def _kill(process: "subprocess.Popen[Any]") -> None:
@@ -206,7 +220,7 @@ class ProcessManager:
     async def _alone(self) -> AsyncIterator[None]:
         """Operations have a loop each, so what keeps them apart is a lock of threads. It is asked for again and again,
         since a thread that waits for it cannot be called back when whoever wanted it has been cancelled."""
-        while not self._lock.acquire(blocking=False):
+        while not self._lock.acquire(blocking=False):  # noqa: ASYNC110 -- an event of this loop cannot tell of others
             await asyncio.sleep(_LOOK_S)
         try:
             yield

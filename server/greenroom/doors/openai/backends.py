@@ -8,7 +8,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from greenroom.bindings.engines import LoadedOperation
 from greenroom.bindings.roles import AnyOperation
@@ -73,6 +76,8 @@ class Backends:
         wanted = {name: value for name, value in changes.items() if name in operation.Options.model_fields}
         if target.model:
             wanted["model"] = target.model
+        members = {**(members or {}), **_beyond(operation, changes)}
+        wanted = {name: value for name, value in wanted.items() if name not in members}
         check_options(operation, wanted, access, binding_id)
         if members:
             wanted |= _passed_on(operation, members, binding_options(session, binding_id, role))
@@ -117,6 +122,24 @@ class Backends:
         kept, self._kept = list(self._kept.values()), OrderedDict()
         for one in kept:
             await one.operations.close()
+
+
+def _beyond(operation: type[AnyOperation], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a backend that speaks this API may well understand although the binding's option has closer bounds, as the
+    penalties of jaison have: clients' own controls go from -2 to 2."""
+    fields = operation.Options.model_fields
+    if _MORE not in fields:
+        return {}
+    return {name: value for name, value in changes.items() if name in fields and not _fits(fields[name], value)}
+
+
+def _fits(field: FieldInfo, value: Any) -> bool:
+    form: Any = Annotated[field.annotation, field]
+    try:
+        TypeAdapter(form).validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _passed_on(operation: type[AnyOperation], members: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from greenroom.errors import GreenroomError
 from greenroom.values import Audio
 
 _RATE_HZ: Final = 16_000
+_TAKEN_HZ: Final = range(4000, 192_001)
+"""a resampler from a rate of a gigahertz, which a few bytes may claim, takes hundreds of megabytes for its filter"""
 
 
 async def decoded(data: bytes, longest_s: float) -> Audio:
@@ -35,9 +37,9 @@ def _wav(data: bytes) -> Audio | None:
         with wave.open(io.BytesIO(data)) as file:
             frames = file.readframes(file.getnframes())
             audio = Audio(frames, file.getframerate(), file.getsampwidth(), file.getnchannels())
-    except (wave.Error, EOFError, ValueError):
+    except (wave.Error, EOFError, ValueError, RuntimeError):  # the last where a chunk claims to reach past the end
         return None
-    if audio.sample_width > 4 or audio.channels > 32 or not 4000 <= audio.sample_rate <= 192_000:
+    if audio.sample_width > 4 or audio.channels > 32 or audio.sample_rate not in _TAKEN_HZ:
         return None
     whole = len(frames) - len(frames) % audio.frame_bytes
     return Audio(frames[:whole], audio.sample_rate, audio.sample_width, audio.channels)
@@ -52,6 +54,8 @@ def _decode(av: Any, data: bytes, longest_s: float) -> Audio:
             if not container.streams.audio:
                 raise bad_field("file", "holds no sound")
             for frame in container.decode(audio=0):
+                if frame.sample_rate not in _TAKEN_HZ:
+                    raise bad_field("file", f"has {frame.sample_rate} samples a second; 4000 to 192000 are taken")
                 for shaped in resampler.resample(frame):
                     piece = bytes(shaped.planes[0])[: shaped.samples * 2]
                     pieces.append(piece)

@@ -37,6 +37,11 @@ def _voice(value: Any) -> Any:
     return value
 
 
+def _text_or_nothing(value: Any) -> Any:
+    """Some clients send more about their user than a name."""
+    return value if isinstance(value, str) else None
+
+
 ModelName = Annotated[str, Field(min_length=1, max_length=_MAX_NAME)]
 Stops = Annotated[Annotated[list[str], Field(max_length=_MAX_STOPS)] | None, BeforeValidator(_texts)]
 MaxTokens = Annotated[Annotated[int, Field(ge=1, le=10_000_000)] | None, BeforeValidator(_unlimited)]
@@ -72,7 +77,7 @@ class Generation(Request):
     repetition_penalty: Annotated[float | None, Field(ge=0, le=10)] = None
     n: int | None = None
     logprobs: Any = None
-    user: str | None = None
+    user: Annotated[str | None, BeforeValidator(_text_or_nothing)] = None
 
     @property
     def limit(self) -> int | None:

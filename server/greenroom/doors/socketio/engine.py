@@ -41,6 +41,10 @@ with contextlib.suppress(ImportError):  # how other versions of uvicorn keep the
 LINK_KEY: Final = "greenroom.link"
 _CONTROL_FRAMES: Final = frozenset({"1", "2", "2probe", "3", "3probe", "5", "6"})
 _SEPARATOR: Final = "\x1e"
+_SHOWN_ORIGIN: Final = 100
+_MOST_STRANGERS: Final = 100
+
+logger = logging.getLogger(__name__)
 
 _engine_logger = logging.getLogger("greenroom.doors.socketio.engineio")
 # Below this level engine.io logs what people say.
@@ -91,9 +95,7 @@ class Link:
         Straight to the transport: a server's data frames are the same for every peer and change nothing of the
         connection's state, and the way through engine.io and ASGI costs four turns of the event loop.
         """
-        transport = self._transport
-        for frame in frames:
-            transport.write(frame)
+        self._websocket.transport.writelines(frames)
 
     def abort(self) -> None:
         """Drop the connection at once, whatever waits in it."""
@@ -178,15 +180,19 @@ class Gate:
         self._counts = counts
         self._peers = peers
         self._posting: set[str] = set()
+        self._strangers: set[str] = set()
+        """origins that the log knows"""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         sid = query["sid"][0] if "sid" in query else None
+        source = Source.of(scope)
+        if sid is None:
+            self._note(source)
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, sid)
             return
         Link(send).send_at_once()
-        source = Source.of(scope)
         send = self._with_cors(source, send)
         if sid is not None or scope["method"] not in ("GET", "OPTIONS"):
             # A handshake passes: it is refused where Socket.IO clients can read the reason.
@@ -205,6 +211,16 @@ class Gate:
             await self._engine.handle_request(scope, receive, send)
         else:
             await respond(send, 405, {"code": 2, "message": "Bad handshake method"})
+
+    def _note(self, source: Source) -> None:
+        """A browser keeps the reason from a page that it does not let read the answer: only the log can tell it."""
+        origin = source.origin
+        if origin is None or self._guard.allows_origin(source):
+            return
+        shown = repr(origin[:_SHOWN_ORIGIN])
+        if shown not in self._strangers and len(self._strangers) < _MOST_STRANGERS:
+            self._strangers.add(shown)
+            logger.warning("a page of %s was refused; to let it in, add it to server.allowed_origins", shown)
 
     def _with_cors(self, source: Source, send: Send) -> Send:
         if not self._guard.allows_origin(source):

@@ -6,6 +6,7 @@ Incoming --Event--> Visitor --+--> Recording ---> transcript
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -28,8 +29,14 @@ logger = logging.getLogger(__name__)
 MAX_WAITING: Final = 8
 """requests of one connection that may wait for each other"""
 _HINT_CHARS: Final = 1000
+_LEAVE_S: Final = 5.0
+"""for a client to close its side, after what it asked for failed"""
 
 Work = Callable[[], Awaitable[None]]
+
+
+class _Over(Exception):
+    """What the client asked for failed, and it was told so."""
 
 
 class Visitor:
@@ -50,7 +57,7 @@ class Visitor:
         self._room_bytes = room_bytes
         self._works: set[asyncio.Task[None]] = set()
         self._order = asyncio.Lock()
-        self._broken: asyncio.Future[GreenroomError | OSError] = asyncio.get_running_loop().create_future()
+        self._broken: asyncio.Future[GreenroomError | OSError | _Over] = asyncio.get_running_loop().create_future()
         self._recordings: list[Recording] = []
         self._recording: Recording | None = None
         """the one that audio-chunk adds to"""
@@ -73,8 +80,20 @@ class Visitor:
             await self._tell(error)
         except OSError:
             logger.debug("a wyoming client has gone")
+        except _Over:
+            await self._stop()
+            await self._see_off()
         finally:
             await self._stop()
+
+    async def _see_off(self) -> None:
+        """Nothing more comes, and what it still sends is not looked at: closing before it has read the error could take
+        that from it."""
+        with contextlib.suppress(GreenroomError, OSError, TimeoutError):
+            async with asyncio.timeout(_LEAVE_S):
+                self._out.end()
+                while await self._incoming.next() is not None:
+                    pass
 
     async def _read_until_broken(self) -> None:
         while True:
@@ -139,34 +158,44 @@ class Visitor:
             case _:
                 logger.debug("a wyoming event that is not served was passed over")
 
-    def _begin(self, work: Work) -> None:
+    def _begin(self, work: Work, *, last_if_failed: bool = False) -> None:
         """:raises Busy: too many requests wait already."""
         if len(self._works) >= MAX_WAITING:
             raise Busy(f"{MAX_WAITING} requests wait already; read their answers first")
-        task = asyncio.get_running_loop().create_task(self._work(work), name="wyoming: request")
+        task = asyncio.get_running_loop().create_task(self._work(work, last_if_failed), name="wyoming: request")
         self._works.add(task)
         task.add_done_callback(self._works.discard)
 
-    async def _work(self, work: Work) -> None:
-        """One after the other. What fails is told, and the connection stays; what cannot be told ends it."""
-        try:
-            async with self._order:
-                try:
-                    await work()
-                except (GreenroomError, OSError):
-                    raise
-                except Exception as error:  # the boundary of one event
-                    logger.exception("a wyoming request failed")
-                    raise Internal("something went wrong here; the log says what") from error
-        except GreenroomError as error:
-            if isinstance(error, TooSlow):
-                self._break(error)
-            else:
-                await self._tell(error)
-        except OSError as error:
-            self._break(error)
+    async def _work(self, work: Work, last_if_failed: bool) -> None:
+        """One after the other. What fails is told; what cannot be told ends the connection.
 
-    def _break(self, error: GreenroomError | OSError) -> None:
+        Ears and voice that failed end it, too: clients older than the event ``error`` wait for a transcript or sound
+        and nothing else, and take its end for the failure.
+        """
+        async with self._order:
+            if self._broken.done():
+                return
+            try:
+                await self._guarded(work)
+            except TooSlow as error:
+                self._break(error)
+            except GreenroomError as error:
+                await self._tell(error)
+                if last_if_failed:
+                    self._break(_Over())
+            except OSError as error:
+                self._break(error)
+
+    async def _guarded(self, work: Work) -> None:
+        try:
+            await work()
+        except (GreenroomError, OSError):
+            raise
+        except Exception as error:  # the boundary of one event
+            logger.exception("a wyoming request failed")
+            raise Internal("something went wrong here; the log says what") from error
+
+    def _break(self, error: GreenroomError | OSError | _Over) -> None:
         if not self._broken.done():
             self._broken.set_result(error)
 
@@ -186,7 +215,7 @@ class Visitor:
             raise BadRequest("audio-start: the recording before it has not been ended by audio-stop")
         limits = self._backends.rooms.house.config.value.limits
         recording = Recording(sound, limit_bytes=limits.audio_bytes, limit_s=limits.audio_s)
-        self._begin(partial(self._transcribed, recording, self._hint()))
+        self._begin(partial(self._transcribed, recording, self._hint()), last_if_failed=True)
         self._recordings.append(recording)
         self._recording = recording
         return recording
@@ -224,7 +253,7 @@ class Visitor:
         if self._text is not None:
             return  # the whole of a streamed text, for servers that do not stream
         self._bound(len(asked.text.encode("utf-8", "surrogatepass")))
-        self._begin(partial(self._spoken, asked))
+        self._begin(partial(self._spoken, asked), last_if_failed=True)
 
     async def _spoken(self, asked: requests.Synthesize) -> None:
         await speak(self._backends, self._out, one(asked.text), asked.voice)
@@ -233,7 +262,7 @@ class Visitor:
         if self._text is not None:
             raise BadRequest("synthesize-start: the text before it has not been ended by synthesize-stop")
         self._text, self._text_bytes = Channel(), 0
-        self._begin(partial(self._streamed, self._text, asked.voice))
+        self._begin(partial(self._streamed, self._text, asked.voice), last_if_failed=True)
 
     def _add_text(self, text: str) -> None:
         if self._text is None:

@@ -115,10 +115,13 @@ class Outgoing:
     def __init__(self, writer: asyncio.StreamWriter, *, patience_s: float) -> None:
         self._writer = writer
         self._patience_s = patience_s
+        self._ended = False
         writer.transport.set_write_buffer_limits(high=128 * 1024)
 
     async def send(self, kind: str, data: Mapping[str, Any] | None = None, payload: bytes = b"") -> None:
-        """:raises TooSlow: it does not read. :raises ConnectionError: it has gone."""
+        """:raises TooSlow: it does not read. :raises ConnectionError: it has gone, or nothing more was to be sent."""
+        if self._ended:
+            raise ConnectionError("nothing more is sent to this client")
         self._writer.write(Event(kind, data or {}, payload).encoded())
         try:
             async with asyncio.timeout(self._patience_s):
@@ -126,6 +129,12 @@ class Outgoing:
         except TimeoutError:
             self._writer.transport.abort()
             raise TooSlow("this client does not read what it asked for") from None
+
+    def end(self) -> None:
+        """Nothing more will be sent; reading goes on. :raises OSError: it has gone."""
+        self._ended = True
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
 
     async def close(self, patience_s: float) -> None:
         """Let it have what was written, for so long; then the connection is dropped."""

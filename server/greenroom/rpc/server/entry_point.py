@@ -104,6 +104,7 @@ class WebAppEntryPoint:
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
             self.app,
+            http=_http(),
             log_config=None,
             access_log=False,
             lifespan="on",
@@ -161,6 +162,15 @@ class WebAppEntryPoint:
             listener.close()
             raise
         return listener
+
+
+def _http() -> Any:
+    """With bounds, where the parser is there for which they are made; the other one has most of them itself."""
+    try:
+        from greenroom.http_bounds import BoundedHttp
+    except ImportError:
+        return "auto"
+    return BoundedHttp
 
 
 class _EmbeddedServer(uvicorn.Server):
