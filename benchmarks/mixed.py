@@ -187,7 +187,7 @@ async def run(plan: Plan) -> Report:
     config: dict[str, Any] = {
         "operations": metronome({"tokens": WORDS, "tokens_per_s": _SPEED}, {"ms_per_character": 10}),
         "session": {"replay_log_bytes": 1 << 20, "history_length": 20},
-        "generation": {"max_parallel": size.streams},
+        "generation": {"max_parallel": max(1, size.streams)},
         "server": {"max_clients": 1000},
         "wyoming": {"max_clients": 1000},
     }

@@ -32,8 +32,8 @@ from greenroom.errors import (
     Unauthorized,
     Unavailable,
 )
+from greenroom.pipeline.annotations import text_stages
 from greenroom.pipeline.chain import stacked
-from greenroom.session.direct import text_stages
 from greenroom.values import Audio, TextChunk
 
 

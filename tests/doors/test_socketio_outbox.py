@@ -1,6 +1,7 @@
 """What waits for one client: order, bounds, and that a slow reader costs nothing but its cursor."""
 
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 from engineio.packet import NOOP, PING, Packet
@@ -186,3 +187,77 @@ async def test_room_is_made_by_reading() -> None:
     await waiting
     await outbox.join()
     outbox.task_done()
+
+
+class Socket:
+    """What a websocket takes at once."""
+
+    def __init__(self) -> None:
+        self.writable = True
+        self.written: list[bytes] = []
+
+    def write(self, frames: Iterable[bytes]) -> None:
+        self.written += frames
+
+
+def straight(outbox: Outbox, socket: Socket) -> None:
+    outbox.straight = lambda: socket
+
+
+async def test_while_engine_io_waits_events_go_straight_into_the_socket() -> None:
+    outbox, log, socket = make(), ReplayLog(10_000), Socket()
+    straight(outbox, socket)
+    outbox.follow("main", log, 0)
+    log.append(chunk(1))
+    assert socket.written == [], "its writer is at work: it may have sent only a part of something"
+    assert text(await outbox.get()).endswith('"seq":1}]')
+    getter = outbox.get()
+    log.append(chunk(2))
+    outbox.send(Encoded("private"))
+    assert socket.written[0].endswith(b'"seq":2}]')
+    assert socket.written[1].endswith(b"4private")
+    assert not getter.done()
+
+
+async def test_a_socket_that_takes_no_more_leaves_the_rest_to_engine_io() -> None:
+    outbox, log, socket = make(), ReplayLog(10_000), Socket()
+    straight(outbox, socket)
+    outbox.follow("main", log, 0)
+    getter = outbox.get()
+    socket.writable = False
+    log.append(chunk(1))
+    assert socket.written == []
+    assert text(await getter).endswith('"seq":1}]')
+
+
+async def test_control_packets_are_engine_ios_own_and_nothing_overtakes_them() -> None:
+    outbox, socket = make(), Socket()
+    straight(outbox, socket)
+    getter = outbox.get()
+    outbox.put_nowait(Packet(PING))
+    outbox.send(Encoded("later"))
+    assert (await getter or Packet(NOOP)).packet_type == PING
+    assert socket.written == []
+    assert text(outbox.get_nowait()) == "later"
+
+
+async def test_a_backlog_goes_straight_by_one_batch_and_then_gives_way() -> None:
+    outbox, log, socket = make(batch=4), ReplayLog(100_000), Socket()
+    straight(outbox, socket)
+    for number in range(10):
+        log.append(chunk(number))
+    getter = outbox.get()
+    outbox.follow("main", log, 0)
+    assert len(socket.written) == 4
+    assert text(await getter).endswith('"seq":5}]')
+
+
+async def test_the_end_is_told_to_engine_io() -> None:
+    outbox, log, socket = make(), ReplayLog(10_000), Socket()
+    straight(outbox, socket)
+    outbox.follow("main", log, 0)
+    getter = outbox.get()
+    outbox.end([Encoded("bye")])
+    assert text(await getter) == "bye"
+    assert await outbox.get() is None
+    assert socket.written == []

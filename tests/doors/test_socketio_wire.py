@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
 
 from fakes.socketio_packets import decode, encode
 from greenroom.doors.socketio import wire
@@ -128,3 +129,10 @@ def test_sizes() -> None:
         wire.check_size(wire.read_header('55-["context_add"]'))
     with pytest.raises(wire.Malformed):
         wire.read_header('599999999999-["context_add"]')
+
+
+@given(text=st.text("ab", max_size=8), sizes=st.lists(st.sampled_from([0, 125, 126, 65_535, 65_536]), max_size=3))
+def test_frames_are_what_a_websocket_server_writes(text: str, sizes: list[int]) -> None:
+    encoded = wire.Encoded(text, tuple(bytes(size) for size in sizes))
+    wanted = [Frame(Opcode.TEXT, f"4{text}".encode()), *(Frame(Opcode.BINARY, bytes(size)) for size in sizes)]
+    assert b"".join(encoded.frames) == b"".join(frame.serialize(mask=False) for frame in wanted)

@@ -248,3 +248,23 @@ async def test_a_refused_command_may_be_tried_again_under_its_id(scene: Scene) -
         await scene.ask("select_binding", binding_name="nobody", command_id="y")
     with pytest.raises(NotFound):
         await scene.ask("select_binding", binding_name="nobody", command_id="y")
+
+
+async def test_a_turn_that_is_cancelled_before_it_began_leaves_no_line(scene: Scene) -> None:
+    job_id = await scene.job("response", text="say Hello.")
+    scene.session.jobs.cancel(job_id, "a test")  # nothing has run since its acknowledgement
+    end = await scene.ended(job_id)
+    assert end.error is not None
+    assert end.error["code"] == "cancelled"
+    assert not any(isinstance(event, events.ContextAdded) for event in scene.told)
+    assert scene.script() == []
+    assert await scene.greenroom.store.lines("main", 10) == []
+
+
+async def test_lines_are_stored_in_the_order_in_which_they_are_told(scene: Scene) -> None:
+    jobs = [await scene.job("response", text=f"say Answer {number}.") for number in range(3)]
+    for job_id in jobs:
+        await scene.ended(job_id)
+    stored = await scene.greenroom.store.lines("main", 10)
+    assert [line.line_id for line in stored] == [line.line_id for line in scene.session.context.lines]
+    assert [line.content for line in stored[::2]] == [f"say Answer {number}." for number in range(3)]

@@ -221,3 +221,14 @@ async def test_times_are_finite(store: Store, make_line: MakeLine, timestamp: fl
         await store.add_line(make_line("1", timestamp=timestamp))
     with pytest.raises(BadRequest, match="created is"):
         await store.add_job(JobRecord("j1", "main", "say", {}, timestamp))
+
+
+async def test_a_job_and_the_line_with_which_it_begins_come_together_or_not_at_all(
+    store: Store, make_line: MakeLine
+) -> None:
+    line = make_line("l1")
+    await store.add_job(JobRecord("j1", line.session, "response", {}, 1.0), line)
+    assert await store.lines(line.session, 10) == [line]
+    with pytest.raises(Conflict):
+        await store.add_job(JobRecord("j2", line.session, "response", {}, 1.0), line)
+    assert [job.job_id for job in await store.unfinished_jobs()] == ["j1"]

@@ -95,6 +95,10 @@ class PersonalityShelf:
         if len(name) > MAX_NAME_CHARS or "\0" in name or PureWindowsPath(name).drive.startswith("\\\\"):
             # a network path is refused before it is looked at: looking already logs in to its server
             raise BadRequest("this is no name of a personality")
+        # Without the lock, which a cold scan holds for long; the dictionary is replaced as a whole and never changed.
+        known = self._entries.get(name)
+        if known is not None and stamp_of(known.spot.path) == known.spot.stamp:
+            return _healthy(known)
         with self._lock:
             found = self._look_up(name)
             if found is None or stamp_of(found.spot.path) != found.spot.stamp:

@@ -1,14 +1,16 @@
 """What text filters add to the text, kept with the sentence that it was said of."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from greenroom.bindings.guard import guarded
-from greenroom.bindings.roles import TextFilter
+from greenroom.bindings.roles import Effect, TextFilter, Unit
 from greenroom.pipeline.chain import one, stacked
 from greenroom.pipeline.sentences import SentenceSplitter
 from greenroom.values import TextChunk
+
+Stage = Callable[[AsyncIterator[TextChunk]], AsyncIterator[TextChunk]]
 
 
 class Notes:
@@ -46,6 +48,18 @@ async def by_sentence(text: AsyncIterator[TextChunk]) -> AsyncGenerator[TextChun
             yield TextChunk(sentence.text, notes.take(sentence.text))
     for sentence in splitter.finish():
         yield TextChunk(sentence.text, notes.take(sentence.text))
+
+
+def text_stages(filters: Sequence[TextFilter[Any]]) -> list[Stage]:
+    """What an answer passes on its way to being shown, in order; annotators change no text and are left out."""
+    stages: list[Stage] = []
+    for item in filters:
+        if item.effect is Effect.ANNOTATE:
+            continue
+        if item.unit is Unit.SENTENCE and by_sentence not in stages:
+            stages.append(by_sentence)
+        stages.append(item.apply)
+    return stages
 
 
 async def annotated(annotators: Sequence[TextFilter[Any]], text: str) -> dict[str, Any]:

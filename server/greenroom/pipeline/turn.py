@@ -8,16 +8,16 @@ Four tasks of one group joined by channels; nothing waits for the whole of anyth
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
 from greenroom.bindings.guard import guarded
-from greenroom.bindings.roles import AudioFilter, Effect, TextFilter, TextToSpeech, Unit
+from greenroom.bindings.roles import AudioFilter, Effect, TextFilter, TextToSpeech
 from greenroom.errors import GreenroomError
-from greenroom.pipeline.annotations import Notes, annotated, by_sentence
+from greenroom.pipeline.annotations import Notes, annotated, text_stages
 from greenroom.pipeline.chain import stacked, unstalled
 from greenroom.pipeline.channel import Channel, Closed
 from greenroom.pipeline.framing import cut
@@ -206,17 +206,9 @@ class Turn:
     # show
 
     async def _show(self, arrived: Channel[TextChunk]) -> None:
-        filters = [item for item in self.parts.text_filters if item.effect is not Effect.ANNOTATE]
-        stages: list[Callable[[AsyncIterator[TextChunk]], AsyncIterator[TextChunk]]] = []
-        whole = False
-        for item in filters:
-            if item.unit is Unit.SENTENCE and not whole:
-                stages.append(by_sentence)
-                whole = True
-            stages.append(item.apply)
         try:
             with guarded("a text filter"):
-                async with stacked(_merged(arrived), stages) as stream:
+                async with stacked(_merged(arrived), text_stages(self.parts.text_filters)) as stream:
                     async for chunk in stream:
                         self._shown(chunk)
             arrived.close()

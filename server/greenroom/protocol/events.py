@@ -282,13 +282,31 @@ PERFORMERS_ONLY = frozenset({"original_content"})
 """Of what filters add to a sentence: text that a moderation holds back is not for those who only look on."""
 
 
+_TOLD_OF_AN_OPERATION = ("role", "id")
+_CONFIGURING = frozenset({"config_update", "context_configure"})
+
+
 def for_viewers(event: Event) -> Event:
-    """The event as viewers hear it; the same object if there is nothing to hold back."""
+    """The event as viewers hear it; the same object if there is nothing to hold back. They may not read settings, and
+    so are not told what somebody sets."""
+    if isinstance(event, JobStarted):
+        if event.job_type in _CONFIGURING and event.args:
+            return replace(event, args={})
+        ops = event.args.get("ops")
+        return replace(event, args={"ops": [_named(item) for item in ops]}) if isinstance(ops, list) else event
+    if isinstance(event, JobProgress):
+        result = event.result
+        return replace(event, result=_named(result)) if all(name in result for name in _TOLD_OF_AN_OPERATION) else event
     if isinstance(event, Sentence) and not PERFORMERS_ONLY.isdisjoint(event.extras):
         return replace(
             event, extras={name: value for name, value in event.extras.items() if name not in PERFORMERS_ONLY}
         )
     return event
+
+
+def _named(item: Any) -> dict[str, Any]:
+    """Which operation is meant, without its settings."""
+    return {name: item[name] for name in _TOLD_OF_AN_OPERATION if isinstance(item, Mapping) and name in item}
 
 
 def payload(event: Event) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from greenroom.bindings.roles import AnyOperation
+from greenroom.config.confidential import is_secret_key, without_password
 from greenroom.errors import Forbidden
 from greenroom.values import Access
 
@@ -20,6 +21,18 @@ def reserved(operation: type[AnyOperation], options: Mapping[str, Any]) -> list[
 
 def _is_owners(field: FieldInfo) -> bool:
     return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("access") == "owner"
+
+
+def without_secrets(value: Any) -> Any:
+    """Options as they may be shown to others: a secret has no place in them, but somebody may have put one there."""
+    if isinstance(value, Mapping):
+        return {
+            name: "***" if isinstance(inner, str) and inner and is_secret_key(str(name)) else without_secrets(inner)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [without_secrets(inner) for inner in value]
+    return without_password(value) if isinstance(value, str) and "://" in value else value
 
 
 def check_options(operation: type[AnyOperation], options: Mapping[str, Any], access: Access, binding_id: str) -> None:

@@ -11,7 +11,7 @@ from greenroom.config.schema import Config
 from greenroom.errors import BadRequest
 from greenroom.protocol import events
 from greenroom.protocol.commands import ConfigLoad, ConfigSave, ConfigUpdate
-from greenroom.session.access import check_options
+from greenroom.session.access import check_options, without_secrets
 from greenroom.session.handle import Caller, Reply
 from greenroom.session.jobs import Job
 from greenroom.session.session import Session
@@ -80,7 +80,7 @@ class ConfigurationDesk:
                 yield entry.id, bindings.get(entry.id).operation(entry.role), changed
 
     async def _submit(self, command: Any, caller: Caller, work: Any) -> Reply:
-        job = Job(command.event, command.args(), work, writes=_CONFIG)
+        job = Job(command.event, without_secrets(command.args()), work, writes=_CONFIG)
         return await self._session.jobs.submit(job, command.command_id or "", caller.accept)
 
 

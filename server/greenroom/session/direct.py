@@ -4,21 +4,16 @@ Doors whose requests carry their whole conversation (OpenAI's) use a session as 
 character and its text filters.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from greenroom.bindings.roles import Effect, TextFilter, Unit
 from greenroom.errors import Unavailable
 from greenroom.personalities.folder import Personality
 from greenroom.personalities.prompt import chat_prompt, merged
-from greenroom.pipeline.sentences import SentenceSplitter
 from greenroom.session.handle import SessionHandle
 from greenroom.session.prompting import configured, prompt_file
 from greenroom.session.session import Session
-from greenroom.values import Message, Prompt, Sampling, TextChunk, ToolSpec
-
-Stage = Callable[[AsyncIterator[TextChunk]], AsyncIterator[TextChunk]]
+from greenroom.values import Message, Prompt, Sampling, ToolSpec
 
 
 def at_hand(handle: SessionHandle) -> Session:
@@ -80,27 +75,3 @@ def _named(message: Message, user_name: str) -> Message:
     if message.role != "user" or message.name in ("", user_name):
         return message
     return replace(message, content=f"[{message.name}]: {message.content}", name="")
-
-
-def text_stages(filters: Sequence[TextFilter[Any]]) -> list[Stage]:
-    """What an answer passes on its way to being shown, in order; annotators change no text and are left out."""
-    stages: list[Stage] = []
-    by_sentence = False
-    for item in filters:
-        if item.effect is Effect.ANNOTATE:
-            continue
-        if item.unit is Unit.SENTENCE and not by_sentence:
-            stages.append(_by_sentence)
-            by_sentence = True
-        stages.append(item.apply)
-    return stages
-
-
-async def _by_sentence(text: AsyncIterator[TextChunk]) -> AsyncGenerator[TextChunk, None]:
-    """Whole sentences, for filters that judge them."""
-    splitter = SentenceSplitter(first_clause=False)
-    async for chunk in text:
-        for sentence in splitter.feed(chunk.text):
-            yield TextChunk(sentence.text)
-    for sentence in splitter.finish():
-        yield TextChunk(sentence.text)

@@ -25,12 +25,13 @@ from greenroom.protocol.commands import (
     SessionState,
     Tokenize,
 )
+from greenroom.session.access import without_secrets
 from greenroom.session.handle import Caller, Reply
 from greenroom.session.models import catalogue_of, model_info, models_of
 from greenroom.session.operations import operation_as
 from greenroom.session.session import Session
 from greenroom.store.records import LineRecord
-from greenroom.values import Role
+from greenroom.values import Access, Role
 
 
 class ListingDesk:
@@ -96,22 +97,29 @@ class ListingDesk:
         return {"success": True, "personalities": listed}
 
     async def _languages(self, command: ListAvailablePersonalitiesLanguages, caller: Caller) -> Reply:
-        return {"success": True, "available_personalities_languages": list(self._house.personalities.languages())}
+        languages = await asyncio.to_thread(self._house.personalities.languages)
+        return {"success": True, "available_personalities_languages": languages}
 
     async def _categories(self, command: ListAvailablePersonalitiesCategories, caller: Caller) -> Reply:
+        found = await asyncio.to_thread(self._categories_of, command.language)
+        return {"success": True, "available_personalities_categories": found}
+
+    def _categories_of(self, language: str | None) -> list[str]:
         shelf = self._house.personalities
-        languages = [command.language] if command.language else list(shelf.languages())
-        found = {name: None for language in languages for name in shelf.categories(language)}
-        return {"success": True, "available_personalities_categories": list(found)}
+        if language:
+            return shelf.categories(language)
+        return list({name: None for categories in shelf.listing().values() for name in categories})
 
     async def _names(self, command: ListAvailablePersonalitiesNames, caller: Caller) -> Reply:
+        found = await asyncio.to_thread(self._names_of, command.language, command.category)
+        return {"success": True, "list_available_personalities_names": found}
+
+    def _names_of(self, language: str | None, category: str) -> list[str]:
         shelf = self._house.personalities
-        languages = [command.language] if command.language else list(shelf.languages())
-        found: dict[str, None] = {}
-        for language in languages:
-            if command.language or command.category in shelf.categories(language):
-                found.update(dict.fromkeys(shelf.names(language, command.category)))
-        return {"success": True, "list_available_personalities_names": list(found)}
+        if language:
+            return shelf.names(language, category)
+        listing = shelf.listing().values()
+        return list({str(info["folder"]): None for categories in listing for info in categories.get(category, ())})
 
     async def _active(self, command: ListActivePersonalities, caller: Caller) -> Reply:
         names = []
@@ -128,11 +136,11 @@ class ListingDesk:
         }
 
     async def _operations(self, command: ListOperations, caller: Caller) -> Reply:
-        return {
-            "success": True,
-            "operations": self._session.operations.ids(),
-            "options": self._session.operations.listing(),
-        }
+        """Viewers are told what there is, and nothing of its settings."""
+        listed = self._session.operations.listing()
+        if caller.access < Access.PERFORMER:
+            listed = [{**entry, "config": {}} for entry in listed]
+        return {"success": True, "operations": self._session.operations.ids(), "options": without_secrets(listed)}
 
     async def _state(self, command: SessionState, caller: Caller) -> Reply:
         return {"success": True, **await self._session.state()}

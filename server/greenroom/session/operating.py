@@ -28,7 +28,7 @@ from greenroom.protocol.commands import (
     OperationUse,
 )
 from greenroom.protocol.fields import MAX_AUDIO_BYTES
-from greenroom.session.access import check_options
+from greenroom.session.access import check_options, without_secrets
 from greenroom.session.handle import Caller, Reply
 from greenroom.session.jobs import Job
 from greenroom.session.operations import OperationSpec, operation_as, release_all
@@ -98,7 +98,7 @@ class OperationDesk:
             raise NotFound(sentence, kind="operation_unknown_id") from None
 
     async def _submit(self, command: Any, caller: Caller, work: Any) -> Reply:
-        job = Job(command.event, command.args(), work, writes=_OPERATIONS)
+        job = Job(command.event, without_secrets(command.args()), work, writes=_OPERATIONS)
         return await self._session.jobs.submit(job, command.command_id or "", caller.accept)
 
     async def _apply(self, caller: Caller, change: Awaitable[T]) -> T:

@@ -91,13 +91,21 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def started(message: str, job_id: str, arguments: Mapping[str, Any]) -> Frame:
-    """The first frame of a job. Arguments that are large are told as ``true``."""
+def started(
+    message: str, job_id: str, arguments: Mapping[str, Any], for_viewers: Mapping[str, Any] | None = None
+) -> Frame:
+    """The first frame of a job. Arguments that are large are told as ``true``. ``for_viewers``: what they are told
+    instead; ``None``: the same."""
+    less = None if for_viewers is None else _start(message, job_id, for_viewers)
+    return Frame(_start(message, job_id, arguments), job_id, Part.START, less)
+
+
+def _start(message: str, job_id: str, arguments: Mapping[str, Any]) -> str:
     text = encoded(message, {"job_id": job_id, "start": arguments})
     if len(text) > _ARGUMENT_CHARS:
         short = {name: value if _is_short(value) else True for name, value in arguments.items()}
         text = encoded(message, {"job_id": job_id, "start": short})
-    return Frame(text, job_id, Part.START)
+    return text
 
 
 def _is_short(value: Any) -> bool:
@@ -114,14 +122,21 @@ def failed(message: str, job_id: str, kind: str, reason: str) -> Frame:
     return Frame(encoded(message, response), job_id, Part.FAILED)
 
 
-def progress(message: str, job_id: str, result: Mapping[str, Any], part: Part = Part.OTHER) -> Iterator[Frame]:
-    """One frame, or several where one would be too long."""
+def progress(
+    message: str,
+    job_id: str,
+    result: Mapping[str, Any],
+    part: Part = Part.OTHER,
+    less: Mapping[str, Any] | None = None,
+) -> Iterator[Frame]:
+    """One frame, or several where one would be too long. ``less``: what viewers are told instead."""
     texts = _texts(message, job_id, result)
-    if PERFORMERS_ONLY.isdisjoint(result):
+    if less is None and PERFORMERS_ONLY.isdisjoint(result):
         for text in texts:
             yield Frame(text, job_id, part)
         return
-    less = {name: value for name, value in result.items() if name not in PERFORMERS_ONLY}
+    if less is None:
+        less = {name: value for name, value in result.items() if name not in PERFORMERS_ONLY}
     for text, for_viewers in zip_longest(texts, _texts(message, job_id, less), fillvalue=""):
         yield Frame(text, job_id, part, for_viewers)
 

@@ -19,7 +19,7 @@ from greenroom.doors.broadcast.frames import Frame, Part, failed, progress, star
 from greenroom.doors.broadcast.sound import Sound
 from greenroom.doors.broadcast.starts import SPOKEN, job_name, start_arguments
 from greenroom.protocol import events
-from greenroom.protocol.events import Event
+from greenroom.protocol.events import Event, JobProgress, JobStarted, for_viewers
 
 _TOLD_RESULTS: Final = frozenset({"operation_load", "operation_unload", "operation_configure", "operation_use"})
 """jobs whose ``job_progress`` jaison has too"""
@@ -42,9 +42,14 @@ class Translation:
                 yield from self._sound.rest(self._name(job_id))
                 if content := event.text.strip():
                     yield from self._told(job_id, {**event.extras, "content": content}, Part.SPOKEN)
-            case events.JobStarted(job_id=str(job_id)):
+            case JobStarted(job_id=str(job_id)):
                 name = self._names[job_id] = job_name(event.job_type, event.args)
-                yield started(name, job_id, start_arguments(name, event.args, speaks=self.speaks))
+                arguments = start_arguments(name, event.args, speaks=self.speaks)
+                shown = for_viewers(event)
+                less = None
+                if isinstance(shown, JobStarted) and shown is not event:
+                    less = start_arguments(name, shown.args, speaks=self.speaks)
+                yield started(name, job_id, arguments, less)
             case events.JobFinished(job_id=str(job_id)):
                 if event.success:
                     yield from self._sound.rest(self._name(job_id))
@@ -53,8 +58,8 @@ class Translation:
             case events.ContextAdded(job_id=str(job_id)):
                 if self._name(job_id) != SPOKEN:
                     yield from self._told(job_id, _line(event))
-            case events.JobProgress(job_id=str(job_id)):
-                yield from self._progress(job_id, event.result)
+            case JobProgress(job_id=str(job_id)):
+                yield from self._progress(job_id, event)
             case events.PromptBuilt(job_id=str(job_id)):
                 yield from self._told(job_id, {"instruction_prompt": event.instruction_prompt}, Part.PROMPT)
                 yield from self._told(job_id, {"history": event.history}, Part.PROMPT)
@@ -75,8 +80,13 @@ class Translation:
             result = {"content": result["content"], **result}
         return progress(self._name(job_id), job_id, result, part)
 
-    def _progress(self, job_id: str, result: Mapping[str, Any]) -> Iterator[Frame]:
-        if self._name(job_id) not in _TOLD_RESULTS:
+    def _progress(self, job_id: str, event: JobProgress) -> Iterator[Frame]:
+        name, result = self._name(job_id), event.result
+        if name not in _TOLD_RESULTS:
+            return
+        shown = for_viewers(event)
+        if isinstance(shown, JobProgress) and shown is not event:
+            yield from progress(name, job_id, result, less=shown.result)
             return
         sound = isinstance(result.get("audio_bytes"), bytes)
         for piece in whole_sound(result) if sound else (result,):

@@ -35,7 +35,8 @@ async def answer_in_session(
     name = metadata.get("session")
     if not isinstance(name, str) or not name:
         raise bad_field("metadata.session", "wanted the name of a session")
-    include_audio = _FLAGS.get(metadata.get("include_audio", True))
+    flag = metadata.get("include_audio", True)
+    include_audio = _FLAGS.get(flag) if isinstance(flag, bool | str) else None
     if include_audio is None:
         raise bad_field("metadata.include_audio", "wanted true or false")
     last = talk.messages[-1] if talk.messages else None

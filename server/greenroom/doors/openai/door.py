@@ -8,6 +8,7 @@ from typing import Final
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Route
 
+from greenroom.doors.bounds import Room
 from greenroom.doors.door import Rooms, grant_of
 from greenroom.doors.openai.admission import Admission
 from greenroom.doors.openai.backends import Backends
@@ -66,6 +67,7 @@ class OpenAIDoor:
             Admission(lambda: rooms.house.config.value.generation.max_parallel),
             VoiceLists(),
         )
+        self._bodies = Room()
         self._running: dict[Exchange, asyncio.Task[None] | None] = {}
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -87,7 +89,7 @@ class OpenAIDoor:
         await self._context.models.close()
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self._bodies)
         self._running[exchange] = asyncio.current_task()
         try:
             await exchange.run(self._answer(exchange))

@@ -9,6 +9,7 @@ from secrets import token_hex
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from greenroom.doors.bounds import Room, silence, too_silent
 from greenroom.doors.openai.failures import Failure, failure_of
 from greenroom.errors import BadRequest, GreenroomError, TooLarge, TooSlow, Unavailable
 
@@ -29,8 +30,12 @@ class ClientLeft(BadRequest):
 
 
 class Exchange:
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    """:param room: for what is read of its body, until it has been answered."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, room: Room | None = None) -> None:
         self.scope = scope
+        self._room = room or Room()
+        self._held_bytes = 0
         self.request_id = f"req_{token_hex(12)}"
         self.started = False
         self.ended = False
@@ -68,18 +73,26 @@ class Exchange:
     # the request
 
     async def body(self, limit: int) -> bytes:
-        """:raises TooLarge: more than ``limit`` bytes. :raises ClientLeft: it does not come to its end."""
+        """:raises TooLarge: more than ``limit`` bytes. :raises ClientLeft, TooSlow: it does not come to its end.
+        :raises Busy: no room.
+        """
         announced = self.header("content-length")
         if announced.isascii() and announced.isdigit() and int(announced) > limit:
             raise _too_large(limit)
         pieces: list[bytes] = []
         size = 0
         while True:
-            message = await self._receive()
+            try:
+                async with silence():
+                    message = await self._receive()
+            except TimeoutError:
+                raise too_silent() from None
             if message["type"] == "http.disconnect":
                 raise ClientLeft("the client left before its request had come")
             piece = message.get("body", b"")
             size += len(piece)
+            self._held_bytes += len(piece)
+            self._room.take(len(piece))
             if size > limit:
                 raise _too_large(limit)
             pieces.append(piece)
@@ -152,6 +165,8 @@ class Exchange:
                 await self._last_word()
         finally:
             self._task = None
+            self._room.give_back(self._held_bytes)
+            self._held_bytes = 0
             if self._watching is not None:
                 self._watching.cancel()
 

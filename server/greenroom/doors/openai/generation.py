@@ -18,9 +18,9 @@ from greenroom.doors.openai.answers import Answer, Usage
 from greenroom.errors import GreenroomError
 from greenroom.personalities.prompt import estimated_tokens
 from greenroom.personalities.stop import cut
+from greenroom.pipeline.annotations import text_stages
 from greenroom.pipeline.chain import closable, stacked, unstalled
 from greenroom.pipeline.thoughts import ThoughtSplitter
-from greenroom.session.direct import text_stages
 from greenroom.session.operations import operation_as
 from greenroom.values import Prompt, TextChunk, TextDelta, ToolCall
 

@@ -16,11 +16,18 @@ from greenroom.values import Audio
 _RATE_HZ: Final = 16_000
 _TAKEN_HZ: Final = range(4000, 192_001)
 """a resampler from a rate of a gigahertz, which a few bytes may claim, takes hundreds of megabytes for its filter"""
+_CONTAINERS: Final = (
+    "aac,ac3,aiff,amr,asf,au,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,ogg,w64,wav,wv"
+)
+"""Nothing else is looked into: a playlist would make the library open other files and addresses."""
+_CLOSED: Final = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
+_MAX_CHUNKS: Final = 256
+"""of a WAV before its sound; each costs time to skip"""
 
 
 async def decoded(data: bytes, longest_s: float) -> Audio:
     """:raises BadRequest: no recording. :raises TooLarge: too long. :raises Unavailable: no PyAV, and it is needed."""
-    audio = _wav(data) if data[:4] == b"RIFF" else None
+    audio = await asyncio.to_thread(_wav, data) if data[:4] == b"RIFF" else None
     if audio is None:
         av = await load_av("a recording that is no WAV")
         audio = await asyncio.to_thread(_decode, av, data, longest_s)
@@ -32,7 +39,9 @@ async def decoded(data: bytes, longest_s: float) -> Audio:
 
 
 def _wav(data: bytes) -> Audio | None:
-    """``None`` for a WAV of another kind than bare PCM."""
+    """``None`` for a WAV of another kind than bare PCM. :raises BadRequest: it is made of crumbs."""
+    if _chunks_before_sound(data) > _MAX_CHUNKS:
+        raise bad_field("file", f"has more than {_MAX_CHUNKS} chunks before its sound")
     try:
         with wave.open(io.BytesIO(data)) as file:
             frames = file.readframes(file.getnframes())
@@ -45,12 +54,22 @@ def _wav(data: bytes) -> Audio | None:
     return Audio(frames[:whole], audio.sample_rate, audio.sample_width, audio.channels)
 
 
+def _chunks_before_sound(data: bytes) -> int:
+    """Counted up to one more than there may be."""
+    at, count = 12, 0
+    while count <= _MAX_CHUNKS and at + 8 <= len(data) and data[at : at + 4] != b"data":
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+        count += 1
+    return count
+
+
 def _decode(av: Any, data: bytes, longest_s: float) -> Audio:
     pieces: list[bytes] = []
     size = 0
     resampler = av.AudioResampler(format="s16", layout="mono", rate=_RATE_HZ)
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), options=_CLOSED) as container:
             if not container.streams.audio:
                 raise bad_field("file", "holds no sound")
             for frame in container.decode(audio=0):

@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from greenroom.doors.bounds import check_structure
 from greenroom.doors.openai.failures import bad_field, of_validation, too_large, unsupported
 from greenroom.values import Sampling
 
 _MAX_STOPS = 64
 _MAX_NAME = 1000
+_MAX_NESTED = 200_000
+_MAX_LISTED = 2_000_000
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -173,7 +176,10 @@ class EmbeddingRequest(Request):
 
 
 def parse(kind: type[Body], body: bytes) -> Body:
-    """:raises BadRequest: no JSON, or not such a request, naming the member that is wrong."""
+    """:raises BadRequest: no JSON, or not such a request, naming the member that is wrong.
+    :raises TooLarge: too many values.
+    """
+    check_structure(body, nested=_MAX_NESTED, listed=_MAX_LISTED)
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
