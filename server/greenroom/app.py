@@ -10,15 +10,15 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenroom import garbage
 from greenroom.bindings.discovery import BindingShelf, FoundBinding
-from greenroom.bindings.engines import Engines
+from greenroom.bindings.engines import Engines, LoadedOperation
 from greenroom.bindings.isolation.isolation import Isolation, IsolationSettings
 from greenroom.bindings.programs_on_demand import ProgramsOnDemand
 from greenroom.config.named import NamedConfigs
@@ -162,15 +162,18 @@ class Greenroom:
         """Open what the first turn needs, so that it is no slower than the second."""
         await asyncio.to_thread(self.house.personalities.languages)
         session = await self.sessions.get(self.house.config.value.session.default)
-        held = []
+        operations = session.operations
+        voice = None
+        held: list[LoadedOperation] = []
         try:
-            personality = session.personality()
+            with _told():
+                voice = session.personality().voice
             for role in (Role.T2T, Role.TTS):
-                if session.operations.has(role):
-                    held.append(await session.operations.hold(role, personality.voice if role is Role.TTS else None))
-            held += await session.operations.hold_filters(Role.FILTER_TEXT)
-        except GreenroomError as error:
-            logger.warning("warming up: %s", error.message)
+                with _told():
+                    if operations.has(role):
+                        held.append(await operations.hold(role, voice if role is Role.TTS else None))
+            with _told():
+                held += await operations.hold_filters(Role.FILTER_TEXT)
         finally:
             await release_all(held)
 
@@ -194,6 +197,15 @@ class Greenroom:
         await self.isolation.close()
         await self.programs.close()
         await self.store.close()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What does not open is said, and the rest is opened all the same."""
+    try:
+        yield
+    except GreenroomError as error:
+        logger.warning("warming up: %s", error.message)
 
 
 def _environments(home: Home) -> "Environments":

@@ -8,7 +8,7 @@ import typer
 
 from greenroom import __version__
 from greenroom.commandline.console import Console, prepare_streams
-from greenroom.errors import GreenroomError, Unavailable
+from greenroom.errors import GreenroomError, Unauthorized, Unavailable
 
 DEFAULT_URL = "http://127.0.0.1:9601"
 FAILED, UNREACHABLE, INTERRUPTED = 1, 2, 130
@@ -255,6 +255,8 @@ def _end(command: Callable[[], int]) -> NoReturn:
         code = command()
     except GreenroomError as error:
         mend = "; start it with: greenroom serve" if error.kind == "unreachable" else ""
+        if isinstance(error, Unauthorized):
+            mend = "; give one with --token, or in the environment variable GREENROOM_TOKEN"
         Console().note(f"greenroom: {error.message}{mend}")
         code = UNREACHABLE if isinstance(error, Unavailable) and error.kind in _NO_SERVER else FAILED
     except BrokenPipeError:

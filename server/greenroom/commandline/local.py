@@ -13,6 +13,7 @@ from greenroom.bindings.engines import Engines
 from greenroom.bindings.isolation.isolation import Isolation, IsolationSettings
 from greenroom.bindings.roles import no_programs
 from greenroom.config.load import LoadedConfig, load_config
+from greenroom.config.named import given_config
 from greenroom.config.schema import Config
 from greenroom.config.secrets import Secrets, read_dotenv
 from greenroom.errors import GreenroomError
@@ -95,7 +96,8 @@ def find_local(home: Path | None = None, config: Path | None = None, *, env: Map
         return Local(found, Secrets(env), None, error.message, found.notes)
     told = (*found.notes, *notes)
     try:
-        loaded = load_config(config or found.config_file, secrets.environment(), {})
+        path = found.config_file if config is None else given_config(config, found.configs)
+        loaded = load_config(path, secrets.environment(), {})
     except GreenroomError as error:
         return Local(found, secrets, None, error.message, told)
     return Local(found, secrets, loaded, "", (*told, *loaded.warnings))

@@ -70,3 +70,16 @@ class NamedConfigs:
                 kind=UNKNOWN_FILE,
             )
         return save_config(loaded, config, self.folder / f"{stem}{ending if ending in ENDINGS else '.yaml'}")
+
+
+def given_config(given: Path, folder: Path) -> Path:
+    """A command line's path to a configuration, or the name of one in ``folder``, as jaison's takes it.
+
+    :raises BadRequest: it is neither.
+    """
+    if given.is_file():
+        return given
+    named = NamedConfigs(folder)
+    if given.name == str(given) and given.name in (*named.names(), *named.files()):
+        return named.find(given.name)
+    raise BadRequest(f"there is no configuration file {given}")

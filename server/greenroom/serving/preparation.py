@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from greenroom.config.load import LoadedConfig, load_config
-from greenroom.config.named import NamedConfigs
+from greenroom.config.named import given_config
 from greenroom.config.schema import Config
 from greenroom.config.secrets import Secrets, read_dotenv
 from greenroom.doors.safety import Token
@@ -71,23 +71,12 @@ def prepare(options: ServeOptions, environ: Mapping[str, str]) -> Prepared:
     home = find_home(options.home, env=environ)
     dotenv, notes = read_dotenv(home.env_file)
     secrets = Secrets(environ, dotenv)
-    path = _config_file(options.config, home)
+    path = home.config_file if options.config is None else given_config(options.config, home.configs)
     overrides = options.overrides()
     loaded = load_config(path, secrets.environment(), overrides)
     tokens = _tokens(loaded.config, secrets, options.token)
     listeners = planned(loaded.config, options.wyoming)
     return Prepared(home, loaded, secrets, tokens, overrides, (*home.notes, *notes, *loaded.warnings), listeners)
-
-
-def _config_file(given: Path | None, home: Home) -> Path | None:
-    """A path, or the name of a file in ``configs/`` of the home folder, as jaison's command line takes it."""
-    if given is None or given.is_file():
-        return given or home.config_file
-    if given.name == str(given):
-        named = NamedConfigs(home.configs)
-        if given.name in (*named.names(), *named.files()):
-            return named.find(given.name)
-    raise BadRequest(f"there is no configuration file {given}")
 
 
 def _tokens(config: Config, secrets: Secrets, given: str | None) -> tuple[Token, ...]:
