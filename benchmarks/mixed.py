@@ -28,6 +28,8 @@ _SENTENCE: Final = (
     " The", " old", " stage", " light", " waits,", " and", " a", " voice", " carries", " far", " tonight.",
 )  # fmt: skip
 _SPEED: Final = 30.0
+_BYTES_PER_S: Final = 48_000
+"""of metronome's sound"""
 _SLOPE_MB_PER_MIN: Final = 10.0
 _SETTLED: Final = 1 / 3
 """share of the time in which caches and replay logs fill"""
@@ -59,9 +61,8 @@ class Room:
     sockets: list[SocketAccount] = field(default_factory=list)
     frames: list[FrameAccount] = field(default_factory=list)
     wire: Wire | None = None
-    asked: int = 0
     last: str = ""
-    """the job that was asked for last"""
+    """the job behind all others"""
 
 
 class Crowd:
@@ -126,7 +127,6 @@ class Crowd:
         assert room.wire is not None
         reply, _ = await room.wire.call("response", {"text": "Speak.", "include_audio": True})
         await room.sockets[0].until_ended(reply["job_id"])
-        room.asked += 1
 
     async def _by_rest(self, room: Room) -> None:
         session = {"session": room.name}
@@ -134,10 +134,10 @@ class Crowd:
         await self._http.post("/api/context/conversation/text", json=line, params=session)
         answer = await self._http.post("/api/response", json={"include_audio": True}, params=session)
         await room.frames[0].until_ended(answer.json()["response"]["job_id"])
-        room.asked += 1
+        # jaison's clients are given the sound as fast as it is made, and play it before they ask again.
+        await asyncio.sleep(room.frames[0].sound_bytes / _BYTES_PER_S)
 
     async def _final(self, room: Room) -> str:
-        """A last job of a session, behind all others."""
         if not room.last:
             answer = await self._http.put("/api/context/config", params={"session": room.name}, json={})
             room.last = str(answer.json()["response"]["job_id"])
@@ -185,8 +185,8 @@ async def _by_line(line: LineClient) -> None:
 async def run(plan: Plan) -> Report:
     size = plan.choose(FULL, QUICK)
     config: dict[str, Any] = {
-        "operations": metronome({"tokens": WORDS, "tokens_per_s": _SPEED}, {"ms_per_character": 10}),
-        "session": {"replay_log_bytes": 1 << 20, "history_length": 20},
+        "operations": metronome({"tokens": WORDS, "tokens_per_s": _SPEED}, {"ms_per_character": 3}),
+        "session": {"replay_log_bytes": 256 << 10, "history_length": 20},
         "generation": {"max_parallel": max(1, size.streams)},
         "server": {"max_clients": 1000},
         "wyoming": {"max_clients": 1000},

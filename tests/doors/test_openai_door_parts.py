@@ -3,6 +3,7 @@
 import io
 import wave
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import av
 import pytest
@@ -144,6 +145,30 @@ async def test_a_recording_that_is_too_long_is_not_read_to_its_end() -> None:
     made = await sound(tone(16_000, 2, 1, 3), "mp3")
     with pytest.raises(TooLarge, match="at most 2 s"):
         await decoded(made, 2)
+
+
+async def test_a_recording_leads_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of files is no recording, although the library would open what it names."""
+    with wave.open(str(tmp_path / "secret.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(32_000))
+    monkeypatch.chdir(tmp_path)
+    lists = (
+        b"ffconcat version 1.0\nfile secret.wav\n",
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nsecret.wav\n#EXT-X-ENDLIST\n",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\n",
+    )
+    for made in lists:
+        with pytest.raises(BadRequest, match="cannot be read as a recording"):
+            await decoded(made, 10)
+
+
+async def test_a_recording_of_crumbs_is_not_read() -> None:
+    made = b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 300_000
+    with pytest.raises(BadRequest, match="chunks before its sound"):
+        await decoded(made, 10)
 
 
 @pytest.mark.parametrize(

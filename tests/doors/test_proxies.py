@@ -61,7 +61,14 @@ def test_a_websocket_and_a_port_of_its_own() -> None:
 def test_through_a_unix_socket() -> None:
     given = scope(NGINX, client=None)
     assert Proxies(["127.0.0.1"]).as_sent(given) is given
+    given["server"] = ("/run/greenroom.sock", None)
     assert Proxies(["unix"]).as_sent(given)["client"] == ("203.0.113.9", 0)
+
+
+def test_a_peer_that_has_hung_up_did_not_come_through_a_unix_socket() -> None:
+    """Its address is not known any more; but it came to a port."""
+    given = scope(NGINX, client=None)
+    assert Proxies(["unix"]).as_sent(given) is given
 
 
 @pytest.mark.parametrize(

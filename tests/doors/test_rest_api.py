@@ -189,7 +189,16 @@ async def test_the_type_of_an_operation_is_told_as_its_role(rest: Rest, server: 
         ("POST", "response", b"\xff", 400, "not JSON"),
         ("POST", "response", b"[]", 400, "no JSON object"),
         ("POST", "response", b'{"include_audio": NaN}', 400, "not JSON"),
-        ("POST", "response", b"[" * 100_000, 400, "nested too deeply"),
+        ("POST", "response", b"[" * 4_000, 400, "nested too deeply"),
+        ("POST", "response", b"[" * 100_000, 413, "more than 5000 objects and lists"),
+        ("POST", "response", b'{"n":[' + b"1," * 200_001 + b"1]}", 413, "more than 200000 values"),
+        (
+            "POST",
+            "response",
+            b"{" + b",".join(b'"%d":1' % n for n in range(1025)) + b"}",
+            413,
+            "more than 1024 members",
+        ),
         ("POST", "response", b'{"include_audio":' + b'{"a":' * 200 + b"1" + b"}" * 201, 400, "nested too deeply"),
         ("POST", "response", b'{"n":' + b"9" * 10_000 + b"}", 400, "not JSON"),
         ("POST", "response", b'{"text": "hi"}', 400, "response: text"),
@@ -365,6 +374,8 @@ async def test_preflights(tmp_path: Path) -> None:
         for origin, allowed in ((LISTED, LISTED), (FOREIGN, None)):
             read = await rest("GET", "operations", headers={"Origin": origin})
             assert read.headers.get("access-control-allow-origin") == allowed
+        picture = await rest("GET", "operations", headers={"Sec-Fetch-Site": "cross-site"})
+        assert "access-control-allow-origin" not in picture.headers
         assert (await rest("POST", "response", headers={"Origin": FOREIGN})).status_code == 403
         assert (await rest("POST", "response", headers={"Origin": LISTED})).status_code == 200
         assert (await rest("GET", "operations", headers={"Host": "rebound.example"})).status_code == 403

@@ -132,13 +132,14 @@ class SocketAccount(Account):
 class FrameAccount(Account):
     """Of a client of jaison's websocket."""
 
-    __slots__ = ("_job", "_sound", "_words")
+    __slots__ = ("_job", "_words", "sound_bytes")
 
     def __init__(self, script: Script) -> None:
         super().__init__(script)
         self._job = ""
         self._words: Words | None = None
-        self._sound = 0
+        self.sound_bytes = 0
+        """of the last answer"""
 
     def heard(self, text: str, at: float) -> None:
         self.events += 1
@@ -148,7 +149,7 @@ class FrameAccount(Account):
         if "start" in response:
             if self._job:
                 self.note(f"{job_id} has started within {self._job}")
-            self._job, self._sound = job_id, 0
+            self._job, self.sound_bytes = job_id, 0
             self._words = Words(self) if envelope["message"] == "response" else None
             return
         if job_id != self._job:
@@ -164,7 +165,7 @@ class FrameAccount(Account):
             self._job = ""
             self.end(job_id)
         elif "audio_bytes" in result:
-            self._sound += len(base64.b64decode(result["audio_bytes"]))
+            self.sound_bytes += len(base64.b64decode(result["audio_bytes"]))
         elif "content" in result and self._words is not None:
             self._words.add(f" {result['content']}" if self._words.text else result["content"], at)
 

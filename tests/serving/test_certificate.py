@@ -115,3 +115,12 @@ def test_the_fingerprint_is_the_first_certificates(tmp_path: Path) -> None:
     assert len(ssl.PEM_cert_to_DER_cert(text)) > 0 and len(made.fingerprint) == 95
     with pytest.raises(BadRequest):
         fingerprint("no certificate at all")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are other ones there")
+def test_a_kept_key_is_closed_to_others_again(tmp_path: Path) -> None:
+    made = own_certificate(tmp_path, now=NOW)
+    before = made.key.read_bytes()
+    made.key.chmod(0o644)
+    assert own_certificate(tmp_path, now=NOW).key.read_bytes() == before
+    assert stat.S_IMODE(made.key.stat().st_mode) == 0o600

@@ -30,7 +30,7 @@ class BindingCard(BaseModel):
     )
     requirements_no_deps: tuple[str, ...] = Field(
         default=(),
-        description="packages installed last and without what they ask for, which requirements.txt names in their place",
+        description="packages installed last, without what they ask for; requirements.txt names that in its place",
     )
     any_hub_model: tuple[str, ...] = Field(
         default=(),

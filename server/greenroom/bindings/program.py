@@ -42,7 +42,7 @@ class Program:
     """who gives the same key shares one program"""
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """beside our own environment"""
+    """beside our own environment without its ``GREENROOM_`` variables: our tokens are no business of a program's"""
     cwd: Path | None = None
     host: str = "127.0.0.1"
     port: int | None = None
@@ -72,7 +72,8 @@ class Program:
         return [self._filled(argument, port) for argument in self.command]
 
     def filled_env(self, port: int) -> dict[str, str]:
-        return {**os.environ, **{name: self._filled(value, port) for name, value in self.env.items()}}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
+        return {**ours, **{name: self._filled(value, port) for name, value in self.env.items()}}
 
     def _filled(self, text: str, port: int) -> str:
         return text.replace("{port}", str(port)).replace("{host}", self.host)

@@ -4,8 +4,6 @@ import asyncio
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,26 +15,14 @@ from greenroom.bindings.discovery import FoundBinding
 from greenroom.bindings.environments import Environments, State
 from greenroom.client import connect
 from greenroom.commandline.console import Console
+from greenroom.commandline.exposure import exposure
+from greenroom.commandline.finding import Finding, Status
 from greenroom.commandline.local import Local, find_local
+from greenroom.commandline.model_findings import models
 from greenroom.commandline.voice import sound_output
 from greenroom.errors import GreenroomError, Unauthorized
 
 OLDEST_PYTHON = (3, 11)
-
-
-class Status(StrEnum):
-    OK = "ok"
-    NOTE = "note"
-    """something optional is missing"""
-    FAILED = "FAILED"
-    """the server would not work"""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    what: str
-    status: Status
-    sentence: str
 
 
 def diagnose(
@@ -44,7 +30,14 @@ def diagnose(
 ) -> int:
     """-> 1 if something essential does not work. :raises GreenroomError: if there is not even a home folder."""
     local = find_local(home, config)
-    findings = [*_installation(), *_folders(local), *_server(local, token), *_backends(local), *_sound()]
+    findings = [
+        *_installation(),
+        *_folders(local),
+        *_server(local, token),
+        *exposure(local, token),
+        *_backends(local),
+        *_sound(),
+    ]
     console.table(
         "greenroom doctor", ("what", "", "finding"), [(one.what, one.status, one.sentence) for one in findings]
     )
@@ -99,7 +92,8 @@ def _installed(package: str) -> bool:
 
 def _folders(local: Local) -> Iterator[Finding]:
     yield _home(local.home.root)
-    source = local.home.config_file or "no config.yaml; the defaults apply"
+    read = local.loaded.path if local.loaded is not None else None
+    source = read or "no config.yaml; the defaults apply"
     if local.problem:
         yield Finding("configuration", Status.FAILED, local.problem)
     else:
@@ -197,6 +191,7 @@ def _backends(local: Local) -> Iterator[Finding]:
     for binding_id, binding in found.items():
         yield _backend(binding_id, binding, needed=binding_id in wanted)
         yield from _environment(binding, environments)
+    yield from models(local, found)
     yield _speech()
     shelf = local.personalities()
     count, broken = len(shelf.all()), shelf.broken()

@@ -9,6 +9,8 @@ from greenroom.errors import BadRequest
 
 UNKNOWN_FIELD = "config_unknown_field"
 UNKNOWN_FILE = "config_unknown_file"
+MAX_TOLD = 50
+"""problems; who sends a thousand wrong keys is not answered with a thousand sentences, which everybody would hear"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,15 @@ class Problem:
 
 
 class ConfigError(BadRequest):
-    """A configuration that cannot be used. The message names every problem, one a line."""
+    """A configuration that cannot be used. The message names every problem, one a line, up to :data:`MAX_TOLD`."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         kind = UNKNOWN_FIELD if any(problem.unknown_key for problem in problems) else None
-        message = "\n".join(str(problem) for problem in problems)
-        super().__init__(message, kind=kind, details={"problems": [problem.payload() for problem in problems]})
+        told = problems[:MAX_TOLD]
+        message = "\n".join(str(problem) for problem in told)
+        if len(problems) > len(told):
+            message += f"\n... and {len(problems) - len(told)} more"
+        super().__init__(message, kind=kind, details={"problems": [problem.payload() for problem in told]})
         self.problems = tuple(problems)
 
 

@@ -56,7 +56,7 @@ class Proxies:
     def _told(self, scope: Scope) -> dict[bytes, str]:
         """What a trusted proxy says; the last of several headers of a name, except for the chain of addresses."""
         client = scope.get("client")
-        if not (self._trusts(str(client[0])) if client else self._unix):
+        if not (self._trusts(str(client[0])) if client else self._unix and _came_by_unix(scope)):
             return {}
         told: dict[bytes, str] = {}
         for name, value in scope["headers"]:
@@ -108,6 +108,12 @@ class Proxies:
             if not self._trusts(address):
                 break
         return found
+
+
+def _came_by_unix(scope: Scope) -> bool:
+    """No port of ours. A peer without an address may also be one that has hung up at once."""
+    server = scope.get("server")
+    return not server or server[1] is None
 
 
 def _last(value: str) -> str:

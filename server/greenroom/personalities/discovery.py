@@ -2,6 +2,7 @@
 
 <root>/<language>/<category>/[<more>/]<folder>/config.yaml      until 2023-08, and ours
 <root>/<category>/[<more>/]<folder>/config.yaml                 since then: the language level is added
+<root>/<category>/[<more>/]<folder>/SOUL.md                     since 2026-04; in either layout
 """
 
 import os
@@ -9,24 +10,35 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from greenroom.personalities.folder import CONFIG_FILE, PROCESSOR_FILE
+from greenroom.personalities.folder import DESCRIPTION_FILES, PROCESSOR_FILE
 from greenroom.personalities.languages import known_language
 
 SKIPPED = ("_", ".")
-Stamp = tuple[int, ...]
+
+
+class Stamp(NamedTuple):
+    """Changes with the description, the pictures and the script of a folder."""
+
+    file: str
+    """``config.yaml`` or ``SOUL.md``"""
+    modified_ns: int
+    size: int
+    inode: int
+    assets_ns: int
+    script_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A folder with a ``config.yaml``. ``language`` is empty where the layout has no such level."""
+    """A folder with a ``config.yaml`` or a ``SOUL.md``. ``language`` is empty where the layout has no such level."""
 
     path: str
     language: str
     category: str
     name: str
     stamp: Stamp
-    """changes with the configuration, the pictures and the script"""
 
 
 @dataclass(slots=True)
@@ -93,20 +105,17 @@ def is_inside(path: str, allowed: tuple[str, ...]) -> bool:
 
 
 def stamp_of(folder: str) -> Stamp | None:
-    """``None`` where there is no ``config.yaml``."""
-    try:
-        config = os.stat(os.path.join(folder, CONFIG_FILE))
-    except OSError:
-        return None
-    if not stat.S_ISREG(config.st_mode):
-        return None
-    return (
-        config.st_mtime_ns,
-        config.st_size,
-        config.st_ino,
-        _changed(os.path.join(folder, "assets")),
-        _changed(os.path.join(folder, "scripts", PROCESSOR_FILE)),
-    )
+    """``None`` where nothing describes a personality."""
+    for file in DESCRIPTION_FILES:
+        try:
+            found = os.stat(os.path.join(folder, file))
+        except OSError:
+            continue
+        if stat.S_ISREG(found.st_mode):
+            assets = _changed(os.path.join(folder, "assets"))
+            script = _changed(os.path.join(folder, "scripts", PROCESSOR_FILE))
+            return Stamp(file, found.st_mtime_ns, found.st_size, found.st_ino, assets, script)
+    return None
 
 
 def _changed(path: str) -> int:

@@ -1,4 +1,4 @@
-"""One personality folder: ``config.yaml`` in lollms' fields, read with their defaults and known oddities."""
+"""One personality folder: ``config.yaml`` in lollms' fields, or ``SOUL.md``, read with defaults and known oddities."""
 
 import math
 import os
@@ -10,9 +10,12 @@ from typing import Any
 
 from greenroom.errors import BadRequest
 from greenroom.personalities.repair import read_yaml
+from greenroom.personalities.soul import SOUL_FILE, SPELLINGS, read_soul
 from greenroom.values import Sampling
 
 CONFIG_FILE = "config.yaml"
+DESCRIPTION_FILES = (CONFIG_FILE, SOUL_FILE)
+"""what makes a folder a personality; where both are there, the first counts"""
 PROCESSOR_FILE = "processor.py"
 LOGO_SUFFIXES = ("gif", "webp", "png", "jpg", "jpeg", "bmp")
 
@@ -92,8 +95,9 @@ def read_personality(
     :raises BadRequest: naming file, line and reason.
     """
     path = folder / config_file
-    source = read_yaml(path)
-    reader = _Reader(path, source.values)
+    is_soul = config_file == SOUL_FILE
+    source = read_soul(path) if is_soul else read_yaml(path)
+    reader = _Reader(path, source.values, SPELLINGS if is_soul else {})
     reader.notes.extend(f"{path.name}, line {line}: mended, it is not valid YAML" for line in source.mended)
     category = category or folder.parent.name
     language = language or folder.parent.parent.name
@@ -146,9 +150,10 @@ def find_logo(assets: Path) -> Path | None:
 
 
 class _Reader:
-    def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, values: Mapping[str, Any], spellings: Mapping[str, str]) -> None:
         self._path = path
         self._values = values
+        self._spellings = spellings
         self.notes: list[str] = []
 
     def text(self, key: str, default: str) -> str:
@@ -195,19 +200,23 @@ class _Reader:
                 continue
             number = _number(value)
             if number is None or (number < 0 and name not in _WHOLE_NUMBERS):
-                self.notes.append(f"{self._where(key)}: {key}: wanted a number, found {value!r}; ignored")
+                self.notes.append(f"{self._where(key)}: wanted a number, found {value!r}; ignored")
             elif number >= 0 and not (number == 0 and name == "max_tokens"):
                 found[name] = int(number) if name in _WHOLE_NUMBERS else number
         return Sampling(**found)
 
     def _wrong(self, key: str, wanted: str) -> BadRequest:
-        return BadRequest(f"{self._path}, {self._where(key)}: {key}: wanted {wanted}")
+        return BadRequest(f"{self._path}, {self._where(key)}: wanted {wanted}")
 
     def _where(self, key: str) -> str:
-        """The file is read again only here, where something is wrong in it."""
+        """Line and key, as the file spells it. The file is read again only here, where something is wrong in it."""
         text = self._path.read_text(encoding="utf-8-sig", errors="replace")
-        found = re.search(rf"^[\"']?{re.escape(key)}[\"']?\s*:", text, re.MULTILINE)
-        return f"line {text.count(chr(10), 0, found.start()) + 1 if found else 1}"
+        for name in (self._spellings.get(key, key), key):
+            for indent in ("", "[ \t]+"):
+                found = re.search(rf"^{indent}[\"']?{re.escape(name)}[\"']?\s*:", text, re.MULTILINE)
+                if found:
+                    return f"line {text.count(chr(10), 0, found.start()) + 1}: {name}"
+        return f"line 1: {key}"
 
 
 def _number(value: object) -> float | None:

@@ -36,6 +36,15 @@ class YamlFile:
 
 def read_yaml(path: Path) -> YamlFile:
     """:raises BadRequest: naming file, line and reason."""
+    text = read_text(path)
+    try:
+        return parse_yaml(text)
+    except BadRequest as error:
+        raise BadRequest(f"{path}, {error.message}") from error
+
+
+def read_text(path: Path) -> str:
+    """UTF-8, with or without a mark in front. :raises BadRequest: naming file and reason."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -44,14 +53,10 @@ def read_yaml(path: Path) -> YamlFile:
     if len(data) > MAX_FILE_BYTES:
         raise BadRequest(f"{path} is larger than {MAX_FILE_BYTES} bytes")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise BadRequest(f"{path}, line {line}: this is not UTF-8") from error
-    try:
-        return parse_yaml(text)
-    except BadRequest as error:
-        raise BadRequest(f"{path}, {error.message}") from error
 
 
 def parse_yaml(text: str) -> YamlFile:
@@ -69,7 +74,8 @@ def parse_yaml(text: str) -> YamlFile:
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
-        raise BadRequest(f"line 1: wanted keys and values, found a {type(raw).__name__}")
+        first = 1 + len(text) - len(text.lstrip("\n"))
+        raise BadRequest(f"line {first}: wanted keys and values, found a {type(raw).__name__}")
     return YamlFile(_Plain().mapping(raw, 0), mended)
 
 

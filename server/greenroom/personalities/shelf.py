@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from greenroom.errors import BadRequest, GreenroomError, NotFound
 from greenroom.personalities.discovery import Spot, is_inside, stamp_of, walk_root
-from greenroom.personalities.folder import CONFIG_FILE, Personality, read_personality
+from greenroom.personalities.folder import DESCRIPTION_FILES, Personality, read_personality
 from greenroom.personalities.languages import DEFAULT_LANGUAGE, known_language
 
 MAX_NAME_CHARS = 1000
@@ -168,12 +168,13 @@ class PersonalityShelf:
             return known
         folder = Path(spot.path)
         language = spot.language or DEFAULT_LANGUAGE
-        if not is_inside(os.path.realpath(folder / CONFIG_FILE), allowed):
-            error = f"{folder / CONFIG_FILE} is a link that leads out of the personality folders"
+        file = spot.stamp.file
+        if not is_inside(os.path.realpath(folder / file), allowed):
+            error = f"{folder / file} is a link that leads out of the personality folders"
             return _Entry(f"{language}/{spot.category}/{spot.name}", spot, error=error)
         self.files_read += 1
         try:
-            personality = read_personality(folder, language=language, category=spot.category)
+            personality = read_personality(folder, language=language, category=spot.category, config_file=file)
         except GreenroomError as error:
             return _Entry(f"{language}/{spot.category}/{spot.name}", spot, error=error.message)
         stated = "" if spot.language else known_language(personality.extras.get("language"))
@@ -206,7 +207,7 @@ class PersonalityShelf:
             real = os.path.realpath(name)
         except (OSError, ValueError):
             return None
-        if os.path.basename(real) == CONFIG_FILE:
+        if os.path.basename(real) in DESCRIPTION_FILES:
             real = os.path.dirname(real)
         if ".." in PurePosixPath(name.replace("\\", "/")).parts:
             raise BadRequest("a path to a personality must not hold `..`")

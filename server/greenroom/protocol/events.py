@@ -71,8 +71,8 @@ class AudioChunk(JobEvent):
     last: bool = False
     """the sentence's last part; may be empty"""
     words: list[dict[str, Any]] | None = None
-    """where the voice tells: words of the sentence, each once, ``{text, start_ms, end_ms, visemes?: [{id, start_ms}]}``,
-    counted as ``t_ms`` is; ``id`` is a shape of the mouth by Azure's numbers, 0 to 21"""
+    """where the voice tells: words of the sentence, each once: ``{text, start_ms, end_ms, visemes?: [{id, start_ms}]}``
+    with times that count as ``t_ms`` does; ``id`` is a shape of the mouth by Azure's numbers, 0 to 21"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

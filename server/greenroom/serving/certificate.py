@@ -100,6 +100,7 @@ def own_certificate(folder: Path, names: Iterable[str] = (), *, now: datetime.da
         with contextlib.suppress(OSError, ValueError, x509.ExtensionNotFound):
             kept = x509.load_pem_x509_certificate(found.cert.read_bytes())
             if _still_good(kept, key, wanted, now):
+                _close_to_others(found.key)
                 return found
     _write(found, key, wanted, now)
     return found
@@ -150,6 +151,12 @@ def _read_key(path: Path) -> "EllipticCurvePrivateKey | None":
         if isinstance(key, EllipticCurvePrivateKey):
             return key
     return None
+
+
+def _close_to_others(key: Path) -> None:
+    """A copy or a backup may have come back with wider rights than we gave it."""
+    if os.name == "posix" and key.stat().st_mode & 0o077:
+        key.chmod(0o600)
 
 
 def _still_good(

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from greenroom.bindings.roles import AnyOperation
-from greenroom.config.problems import ConfigError
+from greenroom.config.problems import MAX_TOLD, ConfigError
 from greenroom.config.schema import Config
 from greenroom.errors import BadRequest
 from greenroom.protocol import events
@@ -93,7 +93,8 @@ def _in_jaisons_words() -> Iterator[None]:
         unknown = [problem.key for problem in error.problems if problem.unknown_key]
         if not unknown:
             raise
-        sentence = f"Config field {', '.join(unknown)} does not exist\n{error.message}"
+        more = f" and {len(unknown) - MAX_TOLD} more" if len(unknown) > MAX_TOLD else ""
+        sentence = f"Config field {', '.join(unknown[:MAX_TOLD])}{more} does not exist\n{error.message}"
         raise BadRequest(sentence, kind=error.kind, details=error.details) from None
 
 

@@ -77,7 +77,7 @@ class OperationDesk:
                     raise NotFound(f"No operation of type {item.role.name} loaded", kind="operation_unloaded")
                 check_options(self._known(item.role, binding_id), settings, caller.access, binding_id)
                 await self._apply(caller, self._session.operations.configure(item.role, item.id, settings))
-                self._progress(job, {"role": str(item.role), "id": binding_id, **settings})
+                self._progress(job, {"role": str(item.role), "id": binding_id, **without_secrets(settings)})
 
         return await self._submit(command, caller, work)
 

@@ -150,7 +150,8 @@ class RestDoor:
         """For allowed origins only. Who sends no Origin is no page of another one, and is told what jaison tells."""
         response.headers["vary"] = "Origin"
         if source.origin is None:
-            response.headers["access-control-allow-origin"] = "*"
+            if not source.cross_site:  # a picture or a script of such a page asks without an Origin
+                response.headers["access-control-allow-origin"] = "*"
         elif self._rooms.guard.allows_origin(source):
             response.headers["access-control-allow-origin"] = source.origin
 

@@ -188,6 +188,8 @@ class Outbox:
                 return True
             self._count(encoded)
             link.write(encoded.frames)
+            if not self._private and (self._log is None or self._cursor == self._log.seq):
+                return True  # as nearly always: one event, one write
         return False
 
     # What engine.io uses: the part of asyncio.Queue's interface that it needs
