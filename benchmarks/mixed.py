@@ -228,7 +228,7 @@ async def _measured(crowd: Crowd, server: Server) -> Report:
     accounts = crowd.accounts()
     problems = crowd.problems()
     turns = sum(len(room.sockets[0].ended) for room in crowd.rooms)
-    slope = slope_per_min([one for one in resident if one[0] - at > _SETTLED * passed])
+    slope = slope_per_min([one for one in resident if _SETTLED * size.seconds < one[0] - at < size.seconds])
     # In a quarter of a minute it is still filling its caches.
     slope_limits = {"": _SLOPE_MB_PER_MIN} if size.seconds >= FULL.seconds else {}
     late = {

@@ -241,15 +241,18 @@ async def test_control_packets_are_engine_ios_own_and_nothing_overtakes_them() -
     assert text(outbox.get_nowait()) == "later"
 
 
-async def test_a_backlog_goes_straight_by_one_batch_and_then_gives_way() -> None:
+async def test_what_was_missed_goes_behind_the_answer_by_one_batch_and_then_gives_way() -> None:
     outbox, log, socket = make(batch=4), ReplayLog(100_000), Socket()
     straight(outbox, socket)
     for number in range(10):
         log.append(chunk(number))
     getter = outbox.get()
     outbox.follow("main", log, 0)
-    assert len(socket.written) == 4
-    assert text(await getter).endswith('"seq":5}]')
+    outbox.send(Encoded("joined"))
+    fifth = text(await getter)
+    assert [frame[-9:] for frame in socket.written[1:]] == [f'"seq":{number}}}]'.encode() for number in range(1, 4)]
+    assert socket.written[0].endswith(b"4joined")
+    assert fifth.endswith('"seq":4}]')
 
 
 async def test_the_end_is_told_to_engine_io() -> None:

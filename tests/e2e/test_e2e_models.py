@@ -114,7 +114,7 @@ async def test_from_0_to_100_to_the_caller_alone(warehouse: Warehouse, den: str)
 
 async def test_from_the_hub(warehouse: Warehouse, den: str) -> None:
     async with visitor(warehouse.server.url, session=den, token=OWNER) as ana:
-        answer = await ana.done("install_model", name="tiny")
+        answer = await ana.done("install_model", name="tiny", binding="parrot")
         assert answer["model_url"] == "owner/tiny"
         assert warehouse.model("owner/tiny/m.bin").read_bytes() == DATA
         entry = (await listed(ana))["tiny"]

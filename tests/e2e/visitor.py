@@ -81,7 +81,7 @@ class Visitor:
     async def done(self, name: str, /, **data: Any) -> dict[str, Any]:
         """The acknowledgement of what must succeed."""
         answer: dict[str, Any] = await self.ask(name, data)
-        assert answer["success"], (name, answer)
+        assert answer["success"], repr((name, answer))
         return answer
 
     async def refused(self, name: str, /, **data: Any) -> dict[str, Any]:

@@ -22,3 +22,16 @@ def make(tmp_path: Path) -> Maker:
         return folder
 
     return build
+
+
+@pytest.fixture
+def soul(tmp_path: Path) -> Maker:
+    """``soul("fun/bear", text)`` -> a folder with a ``SOUL.md`` and nothing else."""
+
+    def build(place: str, text: str | bytes, *, root: str = "zoo") -> Path:
+        folder = tmp_path / root / place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "SOUL.md").write_bytes(text.encode() if isinstance(text, str) else text)
+        return folder
+
+    return build

@@ -31,7 +31,7 @@ OLDER_TEMPERATURE = 0.7
 
 _MARK = re.compile(r"---[ \t]*")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)(.*)")
-_SECTION = re.compile(r"##[ \t]+(.*?)[ \t]*#*[ \t]*")
+_SECTION = re.compile(r"##[ \t](.*)")
 _KEY_OF_SECTION = {
     "description": "personality_description",
     "conditioning": "personality_conditioning",
@@ -72,11 +72,7 @@ def _with_front_matter(lines: list[str], start: int) -> tuple[dict[str, Any], tu
     if end is None:
         raise BadRequest(f"line {start + 1}: the front matter is not closed by a line `---`")
     front = parse_yaml(_at_line(start + 1, lines[start + 1 : end]))
-    values = dict(front.values)
-    for key, spelling in SPELLINGS.items():
-        if spelling in values:
-            values[key] = values.pop(spelling)
-    return _with_body(values, "\n".join(lines[end + 1 :])), front.mended
+    return _with_body(_respelled(front.values), "\n".join(lines[end + 1 :])), front.mended
 
 
 def _with_body(values: dict[str, Any], body: str) -> dict[str, Any]:
@@ -89,7 +85,7 @@ def _with_body(values: dict[str, Any], body: str) -> dict[str, Any]:
 
 
 def _of_sections(sections: list[tuple[str, int, list[str]]]) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """What no section of ours holds is kept under its title."""
+    """Other sections are kept under their headings, which are no keys of a configuration: ``## Stories``."""
     values: dict[str, Any] = {"model_temperature": OLDER_TEMPERATURE}
     mended: tuple[int, ...] = ()
     texts: dict[str, list[str]] = {}
@@ -99,7 +95,7 @@ def _of_sections(sections: list[tuple[str, int, list[str]]]) -> tuple[dict[str, 
             values |= _flattened(metadata.values)
             mended += metadata.mended
         else:
-            key = _KEY_OF_SECTION.get(_known(title), title)
+            key = _KEY_OF_SECTION.get(_known(title), f"## {title}".rstrip())
             texts.setdefault(key, []).append("\n".join(content).strip())
     for key, found in texts.items():
         text = "\n\n".join(part for part in found if part)
@@ -110,13 +106,18 @@ def _of_sections(sections: list[tuple[str, int, list[str]]]) -> tuple[dict[str, 
 
 def _flattened(metadata: dict[str, Any]) -> dict[str, Any]:
     """``model_parameters: {temperature: 0.6}`` -> ``model_temperature: 0.6``; also ``temperature`` by itself."""
-    values = dict(metadata)
-    for key, spelling in SPELLINGS.items():
-        if spelling in values:
-            values[key] = values.pop(spelling)
+    values = _respelled(metadata)
     if isinstance(values.get("model_parameters"), dict):
         parameters: dict[str, Any] = values.pop("model_parameters")
         values |= {f"model_{key.removeprefix('model_')}": value for key, value in parameters.items()}
+    return values
+
+
+def _respelled(values: dict[str, Any]) -> dict[str, Any]:
+    values = dict(values)
+    for key, spelling in SPELLINGS.items():
+        if spelling in values:
+            values[key] = values.pop(spelling)
     return values
 
 
@@ -128,12 +129,12 @@ def _sections(lines: list[str]) -> Iterator[tuple[str, int, list[str]]]:
         if found is not None:
             if title or any(line.strip() for line in lines[begin:at]):
                 yield title, begin, lines[begin:at]
-            title, begin = found[1], at + 1
+            title, begin = found[1].strip(), at + 1
     yield title, begin, lines[begin:]
 
 
 def _known(title: str) -> str:
-    name = " ".join(title.rstrip(":").casefold().replace("_", " ").split())
+    name = " ".join(title.rstrip("#: \t").casefold().replace("_", " ").split())
     return name if name in _KEY_OF_SECTION or name == _METADATA else ""
 
 
@@ -163,4 +164,4 @@ def _without_fence(lines: list[str]) -> list[str]:
 
 def _at_line(before: int, lines: list[str]) -> str:
     """Behind so many empty lines, so that complaints name the lines of the file."""
-    return "\n" * before + "\n".join(lines) + "\n"
+    return "\n" * before + "\n".join(lines).rstrip() + "\n"

@@ -118,7 +118,8 @@ class Outbox:
             waiting.after = 0
         self._session, self._log, self._cursor, self._only_views = session, log, cursor, only_views
         self._unsubscribe = log.subscribe(self.wake)
-        self.wake()
+        # Soon: what was missed goes behind the answer to whoever asked for it, which is about to be given.
+        asyncio.get_running_loop().call_soon(self.wake)
 
     def unfollow(self) -> None:
         if self._ending:
