@@ -74,7 +74,7 @@ async def test_a_restart_ends_the_turn_and_says_so() -> None:
 
 
 async def test_a_log_that_was_trimmed_ends_only_what_has_ended() -> None:
-    async with mini_server(log_bytes=8000) as server, client.connect(server.url) as room:
+    async with mini_server(log_bytes=16_000) as server, client.connect(server.url) as room:
         turn, received = await held_turn(server, room)
         lost = room.ask("next", voice=False)
         await lost.start()
