@@ -1,11 +1,13 @@
 """Turns of a real session: what is sent, in which order, and what the context keeps."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
 
 from greenroom.errors import NotFound
+from greenroom.pipeline.turn import Turn
 from greenroom.protocol import events
 from greenroom.values import Role
 from session.scene import Scene, Somebody
@@ -268,3 +270,26 @@ async def test_lines_are_stored_in_the_order_in_which_they_are_told(scene: Scene
     stored = await scene.greenroom.store.lines("main", 10)
     assert [line.line_id for line in stored] == [line.line_id for line in scene.session.context.lines]
     assert [line.content for line in stored[::2]] == [f"say Answer {number}." for number in range(3)]
+
+
+async def test_a_turn_that_has_ended_leaves_nothing_for_the_garbage_collector(scene: Scene) -> None:
+    """Full collections are rare here: whatever needs one stays in memory for minutes."""
+    await scene.run("response", text="say one two.", include_audio=False)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await scene.run("response", text="say one two. three four.", include_audio=False)
+        turns = [found for found in gc.get_objects() if isinstance(found, Turn)]
+        assert len(turns) == 1, "the last one's playback may still be asked for"
+    finally:
+        gc.enable()
+
+
+async def test_who_asks_faster_than_anybody_listens(scene: Scene) -> None:
+    for _ in range(70):
+        await scene.run("say", text="Word after word after word after word.")
+    answer = await scene.ask("interrupt")
+    assert answer["interrupted"] is True
+    interrupted = [event for event in scene.told if isinstance(event, events.Interrupted)]
+    assert 0 < len(interrupted) <= 65

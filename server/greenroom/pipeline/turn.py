@@ -96,6 +96,12 @@ class _Marks:
         return timing
 
 
+async def _nobody(_text: str) -> None: ...
+
+
+def _nothing(*_: object) -> None: ...
+
+
 @dataclass(slots=True)
 class Turn:
     """:param emit: takes each event, at once. :param on_text: awaited with the whole text before ``text_generated``.
@@ -109,7 +115,7 @@ class Turn:
     on_text: Callable[[str], Awaitable[None]]
     on_sentence: Callable[[], None]
     started: float
-    on_generated: Callable[[str], object] = field(default=lambda _text: None)
+    on_generated: Callable[[str], object] = _nothing
     """told the whole text of the model, thoughts left out, as soon as it has ended"""
     finished: bool = field(init=False, default=False)
     """everything was shown, and sent as sound"""
@@ -143,6 +149,11 @@ class Turn:
     def stop(self) -> None:
         """From now on nothing is sent, whatever the tasks still do."""
         self._stopped = True
+
+    def let_go(self) -> None:
+        """It has run: what is kept of it is its playback. Whom it told of its progress often holds the turn, and such
+        circles would stay in memory until Python looks for them."""
+        self.on_text, self.on_sentence, self.on_generated = _nobody, _nothing, _nothing
 
     async def run(self, deltas: Deltas) -> None:
         """:raises GreenroomError: when a backend failed; a failed model's words so far are shown and spoken first."""

@@ -27,6 +27,8 @@ from greenroom.values import Access, Prompt, Role, TextDelta, ToolCall
 logger = logging.getLogger(__name__)
 
 _TURNS = ("response", "say")
+_MOST_PLAYING = 64
+"""turns whose sound may still be playing: who asks faster than anybody listens is not kept up with for ever"""
 _LATE_REPORT_S = 10.0
 """how long after its end by our clock a player may still say that it was interrupted"""
 
@@ -274,12 +276,13 @@ class TurnDesk:
             raise
         finally:
             job.timing.update(turn.timing())
+            turn.let_go()
             spoken.ended = True
             self._measure(job)
 
     def _add(self, spoken: _Spoken) -> _Spoken:
         """Its sound is played behind that of the turns before it."""
-        self._spoken = [one for one in self._spoken if one.cut is None and one.turn.playback.playing]
+        self._spoken = [one for one in self._spoken if one.cut is None and one.turn.playback.playing][-_MOST_PLAYING:]
         if self._spoken:
             spoken.turn.playback.follow(self._spoken[-1].turn.playback.ends_at)
         self._spoken.append(spoken)
