@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from greenroom.bindings.live_socket import Sockets
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Options, Voice
 from greenroom.bindings.service_failures import ServiceFailures
+from greenroom.bindings.web_address import web_address
 from greenroom.errors import BindingFailed
 
 if TYPE_CHECKING:
@@ -59,13 +60,7 @@ class ServiceOptions(Options):
     @field_validator("base_url")
     @classmethod
     def _is_web_address(cls, value: str) -> str:
-        value = value.strip().rstrip("/")
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("wanted an address such as https://api.elevenlabs.io")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("wanted an address without user, password, query or fragment")
-        return value
+        return web_address(value, "https://api.elevenlabs.io").rstrip("/")
 
 
 class ElevenEngine(Engine):

@@ -10,15 +10,24 @@ import pytest
 from fakes.binding_rig import BINDINGS
 from greenroom.bindings.discovery import BindingShelf
 from greenroom.bindings.downloads.catalogue import Catalogue
+from greenroom.bindings.engines import parse_options
 from greenroom.bindings.failure_text import causes, one_line
 from greenroom.bindings.packages import load_packages
 from greenroom.bindings.wav import SoundFramer
 from greenroom.bindings.web_address import web_address
-from greenroom.errors import Unavailable
+from greenroom.errors import BadRequest, Unavailable
 
 SHELF = BindingShelf((BINDINGS,))
 _INSTALL_MODEL = re.compile(r"greenroom\s+install\s+model\s+(\w+)\s+([A-Za-z][\w.\-]*(?:/[\w.\-]*\w)?)")
 _EXTRA = re.compile(r"greenroom\[([\w,]+)\]")
+
+
+@pytest.mark.parametrize("binding_id", ["fish", "elevenlabs", "anthropic", "gemini"])
+@pytest.mark.parametrize("url", ["a.example", "https://me:secret@a.example", "https://a.example:70000"])
+def test_an_address_that_is_none_is_refused_with_the_options(binding_id: str, url: str) -> None:
+    operation = next(iter(SHELF.get(binding_id).load().operations.values()))
+    with pytest.raises(BadRequest, match="base_url"):
+        parse_options(operation, {"base_url": url}, binding_id)
 
 
 def test_addresses() -> None:
