@@ -169,4 +169,4 @@ async def test_on_a_server_as_it_is_started(tmp_path: Path) -> None:
                     pass
             assert refused.value.response.status_code == 404
             await server.stop()
-            await asyncio.wait_for(bot.frames.socket.wait_closed(), 10)
+            await asyncio.wait_for(bot.frames.socket.wait_closed(), 60)

@@ -98,7 +98,7 @@ async def test_one_connection_serves_request_after_request(fake: FakeOpenAI, tmp
     fake.settings.tokens_per_s = 0
     async with served(tmp_path, with_backend(fake)) as server:
         limits = httpx.Limits(max_connections=1)
-        async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=60) as client:
             ports = set()
             for stream in (True, False, True, True):
                 short = {**body("openai/fake-chat", stream=stream), "messages": [{"role": "user", "content": "hi"}]}

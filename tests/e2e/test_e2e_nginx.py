@@ -112,7 +112,7 @@ async def test_socketio(place: Place, http: aiohttp.ClientSession, transport: st
         auth={"session": transport},
     )
     try:
-        state = await client.call("session_state", {}, timeout=20)
+        state = await client.call("session_state", {}, timeout=60)
         assert state["success"] and state["session"] == transport
     finally:
         await client.disconnect()

@@ -147,7 +147,7 @@ async def test_asked_to_stop_with_a_turn_running(tmp_path: Path) -> None:
         await carl.next("text_chunk")
         await old.tell("generate_text", {"prompt": "Hello."})
         await old.next("text_chunk")
-        assert await asyncio.wait_for(server.stop(), 10) == 0
+        assert await asyncio.wait_for(server.stop(), 60) == 0
         for client, jobs in ((ana, (running, queued)), (ben, (running, queued)), (carl, (theirs,)), (old, ())):
             closing = await client.next("closing")
             assert closing["code"] == "shutdown" and closing["message"]

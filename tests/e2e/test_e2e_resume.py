@@ -55,7 +55,7 @@ class Cursor:
         return {"session": self.session, "epoch": joined[-1]["epoch"], "last_seq": last_seq}
 
 
-@pytest.mark.timeout(120 + 3 * CUTS)
+@pytest.mark.timeout(600 + 3 * CUTS)
 async def test_cut_at_random_bytes_an_ordinary_client_misses_nothing(shared: ServerProcess, den: str) -> None:
     async with (
         visitor(shared.url, session=den) as whole,
@@ -83,7 +83,7 @@ async def test_cut_at_random_bytes_an_ordinary_client_misses_nothing(shared: Ser
             await cut.close()
 
 
-@pytest.mark.timeout(120 + 3 * CUTS)
+@pytest.mark.timeout(600 + 3 * CUTS)
 async def test_cut_at_random_bytes_the_client_library_asks_and_hears_all(shared: ServerProcess, den: str) -> None:
     async with (
         visitor(shared.url, session=den) as whole,

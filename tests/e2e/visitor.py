@@ -14,7 +14,7 @@ from typing import Any, Self
 import aiohttp
 import socketio
 
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 """how long a test waits for what must come; only a broken server makes it wait so long"""
 ACKNOWLEDGED = "(acknowledged)"
 """name under which acknowledgements stand among the events"""
@@ -176,7 +176,7 @@ class Visitor:
         transports: Sequence[str] = ("websocket",),
         headers: dict[str, str] | None = None,
     ) -> Self:
-        await self.sio.connect(url, auth=auth, transports=list(transports), headers=headers or {}, wait_timeout=20)
+        await self.sio.connect(url, auth=auth, transports=list(transports), headers=headers or {}, wait_timeout=60)
         return self
 
     async def close(self) -> None:

@@ -83,7 +83,7 @@ class Rest:
     """Synchronous requests, as both originals make them: their loop stands still meanwhile, the server's does not."""
 
     def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
-        self.http = httpx.Client(base_url=url, timeout=20, headers=headers)
+        self.http = httpx.Client(base_url=url, timeout=60, headers=headers)
 
     async def __call__(self, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
         """:param body: sent as JSON; ``None``: no body and no content type."""

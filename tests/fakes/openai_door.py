@@ -80,7 +80,7 @@ class Served:
         return f"{self.url}/v1"
 
     def client(self, key: str = "any") -> AsyncOpenAI:
-        return AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=0, timeout=20)
+        return AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=0, timeout=60)
 
     async def told(self, session: str = "main") -> list[Event]:
         """What was told in a session until the last of its turns ended."""
@@ -143,7 +143,7 @@ async def served(
         await server.ready.wait()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
-            async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+            async with httpx.AsyncClient(base_url=url, timeout=60) as http:
                 yield Served(greenroom, door, url, http)
         finally:
             await door.close()

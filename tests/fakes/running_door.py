@@ -135,7 +135,7 @@ class Client:
         return self
 
     async def call(self, event: str, data: Any = None) -> Any:
-        return await self.sio.call(event, data, timeout=20)
+        return await self.sio.call(event, data, timeout=60)
 
     async def next(self, *names: str) -> Event:
         """The next event of these names; others are passed over."""

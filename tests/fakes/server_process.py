@@ -83,6 +83,6 @@ async def running_server(
         if server.process.returncode is None:
             server.process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(server.process.wait(), 10)
+                await asyncio.wait_for(server.process.wait(), 30)
             except TimeoutError:
                 await server.kill()

@@ -153,7 +153,7 @@ async def test_cancelling_a_change_of_operations_closes_the_old_engine_and_tells
     await scene.ask("cancel_job", job_id=job_id)
     stage.gates["hold"].set()
     await scene.ended(job_id)
-    await asyncio.wait_for(stage.closed.wait(), 5)
+    await asyncio.wait_for(stage.closed.wait(), 60)
     await scene.until(lambda events_: any(isinstance(event, events.StateChanged) for event in events_[told:]))
     assert (await scene.session.state())["binding"] == "scripted"
 

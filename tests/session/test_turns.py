@@ -210,7 +210,7 @@ async def test_speech_is_recognised_early_and_committed_in_order(scene: Scene) -
     stage = await scene.stage(Role.STT)
     second = await scene.job("context_add", kind="audio", user="Ana", audio=b"hello you ", sr=8000, sw=1, ch=1)
     third = await scene.job("context_add", kind="chat", user="Bo", content="me too")
-    await asyncio.wait_for(stage.transcribed.wait(), 5)
+    await asyncio.wait_for(stage.transcribed.wait(), 60)
     assert scene.of(second) == [], "nothing of it is told before its turn"
     await scene.ask("cancel_job", job_id=first)
     await scene.ended(third)
