@@ -115,6 +115,8 @@ class IWide:
     def ws_drawn(self, items: AsyncIterator[Token]) -> AsyncIterator[Token]: ...
     @websocket
     async def ws_later(self, number: int) -> int: ...
+    @websocket
+    def ws_unending(self, file: FileLike | None = None) -> AsyncIterator[int]: ...
 
 
 class Wide(IWide):
@@ -232,6 +234,10 @@ class Wide(IWide):
     async def ws_later(self, number: int) -> int:
         await asyncio.sleep(0)
         return number
+
+    async def ws_unending(self, file: FileLike | None = None) -> AsyncIterator[int]:
+        yield size(file)
+        await asyncio.Event().wait()
 
 
 class WideApi(IWide):

@@ -115,6 +115,8 @@ def test_errors_keep_their_class_and_message(api: WideApi) -> None:
     with pytest.raises(ApiError) as caught:
         api.fail("value")
     assert (caught.value.status, caught.value.type) == (500, "ValueError")
+    assert caught.value.response is not None
+    assert (caught.value.response.status_code, caught.value.response.text) == (500, caught.value.body)
     assert isinstance(caught.value.restore(), Internal)
     for failing in (partial(api.fail, "binding"), api.ws_binding_fails):
         with pytest.raises(ApiError) as caught:
@@ -126,6 +128,7 @@ def test_errors_keep_their_class_and_message(api: WideApi) -> None:
     with pytest.raises(ApiError, match="the end") as caught:
         api.ws_fail(0)
     assert caught.value.status is None
+    assert caught.value.response is None
     stream = iter(api.ws_fail(1))
     assert next(stream) == 0
     with pytest.raises(ApiError, match="the end"):
@@ -144,7 +147,7 @@ def test_what_was_said_last_is_kept(api: WideApi) -> None:
     assert call(4) == 4
     assert call.last_request is not None
     assert call.last_request.content.url == "/wide/fetch/4"
-    assert (call.last_response, call.last_raw_response) == (4, b"4")
+    assert (call.last_response, call.last_raw_response) == (4, 4)
     lines = api.lines
     assert isinstance(lines, ApiCall)
     assert len(list(lines(9))) == 9

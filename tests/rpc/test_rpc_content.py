@@ -150,7 +150,7 @@ def test_unknown_keys_are_ignored_and_wrong_ones_named() -> None:
     kwargs: dict[str, Any] = {}
     parse_json(kwargs, {"tokens": [], "unknown": 1}, params)
     assert kwargs == {"tokens": []}
-    with pytest.raises(CallRefused, match=r"tokens: .*int.*0\.index") as caught:
+    with pytest.raises(CallRefused, match=r"Expected int at tokens\.0\.index, got") as caught:
         parse_json({}, {"tokens": [{"text": "a", "index": "b"}]}, params)
     assert caught.value.status == 422
     with pytest.raises(CallRefused, match="object"):

@@ -196,6 +196,21 @@ class TestResults:
         done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True)
         assert done.stdout.split() == ["True", "no"]
 
+    def test_so_is_one_that_a_function_or_a_class_holds(self) -> None:
+        @dataclass
+        class Local:
+            x: int
+
+            class Lost(Exception):
+                pass
+
+        def fail() -> None:
+            raise Local.Lost("no")
+
+        assert run(lambda: Local(3)) == Local(3)
+        with pytest.raises(Local.Lost, match="no"):
+            run(fail)
+
     def test_what_cannot_be_sent_is_an_error_only_for_who_asks(self) -> None:
         fork = Fork(lambda: io.StringIO()).start()
         assert fork.wait(60) == 0

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from fakes.rpc_services import PATIENCE_S, watched, wide
+from greenroom.rpc import EndpointComponent, Server, endpoint
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,17 @@ def raw(url: str, request: bytes, shut: bool = False) -> bytes:
         while data := link.recv(65536):
             found += data
         return found
+
+
+def test_a_rest_of_the_path_that_must_be_there_is_asked_for() -> None:
+    @endpoint(is_pathlike="path", verify_abstract=False)
+    def read(path: str) -> str:
+        return path
+
+    with Server(0, EndpointComponent(read)).running() as base_url, httpx.Client(base_url=base_url) as http:
+        answer = http.post("/read")
+        assert (answer.status_code, answer.text) == (422, "missing a required argument: 'path'")
+        assert http.post("/read/a/b").json() == "a/b"
 
 
 @pytest.mark.parametrize("path", ["/", "/heartbeat"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fakes.rpc_services import PATIENCE_S, Watched, WatchedApi, watched
-from greenroom.rpc import ApiError, Limits
+from greenroom.rpc import ApiError, Limits, Server, ServiceComponent
 
 MIB = 1024 * 1024
 
@@ -20,6 +20,11 @@ async def awaited() -> AsyncGenerator[tuple[Any, Watched], None]:
         api: Any = WatchedApi(url, asynchronous=True)
         async with api.client:
             yield api, service
+
+
+def drain(stream: Iterator[bytes]) -> None:
+    for _ in stream:
+        pass
 
 
 async def ended(service: Watched) -> list[str]:
@@ -144,6 +149,30 @@ def test_a_reader_that_stands_still_holds_the_generator_back(name: str) -> None:
             api.produced()
         assert service.bytes < 16 * MIB
         stream.close()
+
+
+@pytest.mark.parametrize("name", ["sync_stream", "http_sync_stream"])
+def test_a_server_ends_although_a_reader_stands_still(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    service = Watched()
+    with Server(0, ServiceComponent(service)).running() as base_url:
+        api = WatchedApi(base_url)
+        stream = getattr(api, name)()
+        next(stream)
+    assert service.ended.wait(PATIENCE_S)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+    with pytest.raises(ApiError):
+        drain(stream)
+    api.client.close()
+
+
+@pytest.mark.parametrize("name", ["sync_stream", "http_sync_stream"])
+def test_a_stream_whose_client_is_closed_does_not_look_complete(name: str) -> None:
+    with watched() as (api, _, _):
+        stream = getattr(api, name)()
+        next(stream)
+        api.client.close()
+        with pytest.raises(ApiError):
+            drain(stream)
 
 
 @pytest.mark.parametrize("path", ["ws_take", "http_take"])

@@ -85,7 +85,7 @@ class TestRendering:
 
     def test_an_unknown_mark(self) -> None:
         uid = "0" * 32
-        with pytest.raises(ValueError, match=f"^Cannot find uid {uid} in the cache$"):
+        with pytest.raises(ValueError, match=f"^Cannot find uid id{uid} in the cache$"):
             Prompter(f"a <<id{uid}>>")
 
     @pytest.mark.parametrize("name", ["__deepcopy__", "__globals__", "__len__"])

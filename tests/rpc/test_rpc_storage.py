@@ -89,10 +89,10 @@ class TestFiles:
 
 class TestListing:
     def test_by_name_and_in_depth(self, filled: Storage) -> None:
-        assert filled.list() == filled.list("") == filled.list(".") == ["a.txt", "b.wav", "d"]
-        assert filled.list("d") == ["a.wav", "e"]
+        assert filled.list() == filled.list("") == filled.list(".") == ["a.txt", "b.wav"]
+        assert filled.list("d") == ["a.wav"]
         assert filled.list(prefix="a") == ["a.txt"]
-        assert filled.list(glob=True) == ["a.txt", "b.wav", "d", "d/a.wav", "d/e", "d/e/c.wav"]
+        assert filled.list(glob=True) == ["a.txt", "b.wav", "d/a.wav", "d/e/c.wav"]
         assert filled.list("d", suffix=".wav", glob=True) == ["a.wav", "e/c.wav"]
         assert filled.list("nowhere") == []
         with pytest.raises(BadRequest, match="a file, not a folder"):
@@ -117,6 +117,7 @@ class TestConfinement:
         (filled.folder / "link").symlink_to(filled.folder.parent)
         (filled.folder / "leak.txt").symlink_to(secret)
         (filled.folder / "inner").symlink_to("d")
+        (filled.folder / "same.txt").symlink_to("a.txt")
         return secret
 
     @pytest.mark.parametrize("name", OUTSIDE)
@@ -129,8 +130,8 @@ class TestConfinement:
         assert outside.read_text() == "secret"
 
     def test_links_out_are_not_followed(self, filled: Storage, outside: Path) -> None:
-        assert filled.list() == ["a.txt", "b.wav", "d", "inner"]
-        assert "inner" in filled.list(glob=True)
+        assert filled.list() == ["a.txt", "b.wav", "same.txt"]
+        assert filled.list("inner") == ["a.wav"]
         for call in (filled.open, filled.is_file):
             with pytest.raises(Forbidden):
                 call("leak.txt")
@@ -165,7 +166,7 @@ class TestWrapping:
     def test_a_folder_of_a_storage_is_a_storage(self, filled: Storage) -> None:
         wrap = StorageApiWrap(filled, "d")
         wrap.upload("f/x", b"1")
-        assert wrap.list() == ["a.wav", "e", "f"]
+        assert wrap.list() == ["a.wav"]
         assert wrap.list(".", glob=True, suffix="x") == ["f/x"]
         assert [details.name for details in wrap.list_details("f")] == ["x"]
         assert wrap.read("f/x") == filled.read("d/f/x") == b"1"

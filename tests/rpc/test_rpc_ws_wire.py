@@ -1,5 +1,6 @@
 """The server's websocket messages, spoken by hand as the original's clients do."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,9 +11,10 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidS
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from fakes.rpc_services import PATIENCE_S, Wide, watched, wide
-from greenroom.rpc import Limits, Server, ServiceComponent
+from fakes.rpc_services import PATIENCE_S, IWide, Wide, watched, wide
+from greenroom.rpc import Limits, Server, ServiceComponent, ServiceModel
 from greenroom.rpc.frames import SUBPROTOCOL, WINDOW
+from greenroom.rpc.server import opening
 
 ARGS = {"type": "args", "json": {}}
 END = {"type": "end"}
@@ -113,6 +115,60 @@ def test_an_end_of_a_file_that_comes_late_harms_nothing(url: str) -> None:
         assert hear(link) == {"type": "result", "value": 3}
 
 
+async def test_a_file_in_small_pieces_that_come_slowly_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a file that is one piece may lack its end: here time is up as soon as nothing waits."""
+    monkeypatch.setattr(opening, "GRACE_S", 0)
+    messages: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def send(_: Any) -> None:
+        raise AssertionError("nothing is said before the call")
+
+    def comes(*given: Any) -> None:
+        for one in given:
+            field = "bytes" if isinstance(one, bytes) else "text"
+            text = one if isinstance(one, bytes) else json.dumps(one)
+            messages.put_nowait({"type": "websocket.receive", field: text})
+
+    model = ServiceModel.parse(IWide)["ws_files"]
+    reader = opening.Opening(opening.Wire(messages.get, send), model, Limits(), agreed=False)
+    comes({"type": "file", "name": "file"}, b"a", b"b")
+    reading = asyncio.create_task(reader.files())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert messages.empty()
+    assert not reading.done()
+    comes(b"c", {"type": "file_end"})
+    assert await reading == {"file": b"abc"}
+
+
+def test_optional_files_that_nobody_names_may_be_left_out(url: str) -> None:
+    with opened(f"{url}/wide/ws-maybe") as link:
+        say(link, ARGS)
+        assert all_of(link) == [{"type": "result", "value": -1}]
+    for end in ([{"type": "file_end"}], []):
+        with opened(f"{url}/wide/ws-files") as link:
+            say(link, {"type": "args", "json": {"name": []}}, {"type": "file", "name": "file"}, b"abc", *end)
+            assert all_of(link) == [{"type": "result", "value": [0, 3, -1]}]
+
+
+def test_a_file_that_comes_too_late_is_an_error(url: str) -> None:
+    with opened(f"{url}/wide/ws-unending") as link:
+        say(link, ARGS)
+        assert hear(link) == {"type": "stream"}
+        assert hear(link) == {"type": "item", "value": -1}
+        say(link, {"type": "file", "name": "file"}, b"abc", {"type": "file_end"})
+        assert "after the call had been taken for complete" in all_of(link)[-1]["message"]
+
+
+def test_a_client_that_says_something_more_is_still_seen_to_leave() -> None:
+    with watched() as (_, service, base_url):
+        with opened(f"{base_url.replace('http:', 'ws:')}/watched/ws-wait") as link:
+            say(link, ARGS, END)
+            assert service.began.wait(PATIENCE_S)
+        assert service.ended.wait(PATIENCE_S)
+        assert service.seen == ["cancelled"]
+
+
 def test_named_files_may_be_left_out(url: str) -> None:
     with opened(f"{url}/wide/ws-maybe") as link:
         say(link, {**ARGS, "files": []})
@@ -180,6 +236,10 @@ def test_a_result_that_does_not_serialize_is_an_error_message(url: str) -> None:
         ("ws-files", [{"type": "args", "json": {"name": "x"}}], "name"),
         ("ws-files", [{"type": "args", "json": {"name": []}}, {"type": "file", "name": "self"}], "is no file"),
         ("ws-files", [{"type": "args", "json": {"name": []}}, b"early"], "JSON object"),
+        ("ws-maybe", [ARGS, {"type": "file", "name": "file"}, {"type": "strange"}], "expected more of the file"),
+        ("ws-maybe", [ARGS, {"type": "file", "name": "file"}, b"a", {"type": "strange"}], "got 'strange'"),
+        ("ws-maybe", [ARGS, {"type": "file", "name": "file"}, {"type": "file", "name": "file"}], "or its end"),
+        ("ws-maybe", [ARGS, {"type": "strange"}], "expected the file 'file', got 'strange'"),
         ("ws-echo", [ARGS, END], "expected the stream"),
         ("ws-echo", [ARGS, {"type": "stream"}, b"bytes"], "expected items"),
         ("ws-echo", [ARGS, {"type": "stream"}, {"type": "strange"}], "strange"),

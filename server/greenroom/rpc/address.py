@@ -81,7 +81,7 @@ def parse_url(
     for param in model.params.query_params:
         if param.name in query_params:
             kwargs[param.name] = _value(param, query_params[param.name])
-    for nullable in (*model.params.query_params, *((rest,) if rest else ())):
+    for nullable in (*model.params.query_params, *((rest,) if rest and rest.argument.annotation.is_nullable else ())):
         if nullable.name not in kwargs and not nullable.argument.has_default:
             kwargs[nullable.name] = None
 

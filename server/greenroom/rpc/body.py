@@ -39,9 +39,9 @@ def parse_json(kwargs: dict[str, Any], raw: Any, json_params: tuple[ParamDefinit
     for param in json_params:
         if param.name in raw:
             try:
-                kwargs[param.name] = param.serializer.from_json(raw[param.name])
+                kwargs[param.name] = param.serializer.from_json(raw[param.name], param.context)
             except (TypeError, ValueError) as error:
-                raise CallRefused(422, f"{param.name}: {error}") from error
+                raise CallRefused(422, str(error)) from error
 
 
 def check_complete(kwargs: dict[str, Any], arguments: Iterable[Argument]) -> None:

@@ -1,133 +1,33 @@
 """The names under which users of foundation_kaia know this library.
 
     import greenroom.rpc.compat
-    greenroom.rpc.compat.install()
     from foundation_kaia.marshalling import service, endpoint, Server, ApiCall
 
-``foundation_kaia`` and its modules then are views on ours; each name is looked up where it is first used. An installed
-package of that name is hidden, for this process and the forks that it starts.
+``foundation_kaia`` and its modules then are views on ours; each name is looked up where it is first used. The same tree
+is found below this module: ``from greenroom.rpc.compat.marshalling import service``. An installed package of that name
+is hidden, for this process and the forks that it starts, until :func:`uninstall`; one that is imported already stays.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Final
 
-ROOT: Final = "foundation_kaia"
+from greenroom.rpc.kaia_names import DOOR, NAMES, ROOT, install, is_installed, uninstall
 
-_DOCUMENTATION: Final = {
-    "documentation": "ApiDocumentation ServiceDocumentation EndpointDocumentation CallDocumentation "
-    "RequestDocumentation ResponseDocumentation",
-    "serialization": "JsonSchema",
-}
+__all__ = ["install", "is_installed", "uninstall"]
 
-_HANDLERS: Final = (
-    "AnyHandler BoolHandler BytesHandler DataclassHandler DatetimeHandler DictHandler EnumHandler FloatHandler "
-    "IntHandler JSONHandler ListHandler LiteralHandler NoneHandler PathHandler PrimitiveHandler SqlAlchemyHandler "
-    "StrHandler TupleHandler TypeHandler UnionHandler"
-)
-
-NAMES: Final[Mapping[str, Mapping[str, str]]] = {
-    "": {"fork": "Fork"},
-    ".fork": {"fork": "Fork ForkApp"},
-    ".marshalling": {
-        "declaration": "service endpoint websocket build_decorator EndpointAttributes HttpMethod",
-        "server": "Server IServer ServiceComponent EndpointComponent StaticFilesComponent IComponent WebAppEntryPoint",
-        "client": "ApiCall ApiUtils",
-        "failures": "ApiError",
-        "testing": "TestApi ThreadTestApi TestEndpointApi",
-        "files": "FileLike FileLikeHandler File",
-        "serialization": f"Serializer SerializationContext TypeTools JSON JsonSchema {_HANDLERS}",
-        "model": "EndpointModel ServiceModel",
-        "content": "CallModel ContentModel ContentProducer parse_content",
-        "placement": "ParamsModel",
-        "result": "ResultModel ResultType",
-        "protocol": "ProtocolType ProtocolModel",
-        "naming": "convert_name",
-        "body": "parse_json",
-        "address": "parse_url build_route_path",
-        "signature": "Signature",
-        "annotation": "DeclaredType Annotation",
-        "storage": "IStorage Storage StorageApi StorageApiWrap FileDetails",
-        "documentation": "IDocumentationService DocumentationService",
-    },
-    ".marshalling.documenter": _DOCUMENTATION,
-    ".marshalling.serialization": {"serialization": f"Serializer SerializationContext TypeTools JSON {_HANDLERS}"},
-    ".marshalling.serialization.tools": {"serialization": "TypeTools"},
-    ".prompters": {
-        "prompters": "Referrer Prompter IPrompter Address IAddressElement DefaultElement AddressBuilder "
-        "AddressBuilderGC ITemplatePart ConstantTemplatePart AddressTemplatePart SubpromptPropagationTemplatePart"
-    },
-}
-"""Their module, our module below ``greenroom.rpc``, the names."""
+__path__: Final[list[str]] = []
+"""makes this a package, so that there are modules below it"""
 
 
-def install() -> None:
-    """From now on ``import foundation_kaia`` finds ours. Again is harmless.
-
-    :raises ImportError: if another ``foundation_kaia`` has been imported already
-    """
-    loaded = sys.modules.get(ROOT)
-    if loaded is not None and not isinstance(loaded, _View):
-        raise ImportError(f"{ROOT} is imported already, from {loaded.__spec__ and loaded.__spec__.origin}")
-    if not is_installed():
-        sys.meta_path.insert(0, _Finder())
+def __getattr__(name: str) -> object:
+    """Any name of theirs."""
+    for place in NAMES:
+        if any(name in names.split() for names in NAMES[place].values()):
+            found: object = getattr(import_module(f"{DOOR}{place}" if place else f"{DOOR}.fork"), name)
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def uninstall() -> None:
-    """Undo :func:`install`. What was imported in between stays usable."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-    for name in [name for name, module in sys.modules.items() if isinstance(module, _View)]:
-        del sys.modules[name]
-
-
-def is_installed() -> bool:
-    return any(isinstance(finder, _Finder) for finder in sys.meta_path)
-
-
-class _View(ModuleType):
-    """A module whose names are looked up in ours when they are asked for."""
-
-    def __init__(self, name: str, sources: Mapping[str, str]) -> None:
-        super().__init__(name, __doc__)
-        self._sources = sources
-        self.__all__ = sorted(self.sources())
-
-    def sources(self) -> dict[str, str]:
-        """Name to the module of ours that has it."""
-        return {
-            name: f"greenroom.rpc.{module}"
-            for module, names in vars(self)["_sources"].items()
-            for name in names.split()
-        }
-
-    def __getattr__(self, name: str) -> object:
-        source = self.sources().get(name)
-        if source is None:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        found: object = getattr(import_module(source), name)
-        setattr(self, name, found)
-        return found
-
-    def __dir__(self) -> Iterator[str]:
-        return iter(sorted({*super().__dir__(), *self.sources()}))
-
-
-class _Finder(MetaPathFinder, Loader):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        root, dot, rest = fullname.partition(".")
-        if root != ROOT or f"{dot}{rest}" not in NAMES:
-            return None
-        is_package = any(other.startswith(f"{dot}{rest}.") for other in NAMES)
-        return ModuleSpec(fullname, self, origin=__file__, is_package=is_package)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _View(spec.name, NAMES[spec.name.removeprefix(ROOT)])
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Nothing is left to do: the names come when they are asked for."""
+if ROOT not in sys.modules:
+    install()

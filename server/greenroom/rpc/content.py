@@ -37,7 +37,7 @@ class ContentModel:
         json_values: dict[str, Any] = {}
         for param in params.json_params:
             if param.name in values:
-                json_values[param.name] = param.serializer.to_json(values[param.name])
+                json_values[param.name] = param.serializer.to_json(values[param.name], param.context)
             elif param.argument.is_required:
                 raise TypeError(f"missing a required argument: {param.name!r}")
         carried = [*params.file_params, *((params.stream_param,) if params.stream_param else ())]

@@ -12,6 +12,7 @@ A stranger is told the class and the message of what a method raised, never a tr
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from greenroom import errors
@@ -53,6 +54,23 @@ class UploadCut(GreenroomError):
     retryable = True
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered in place of a result, under the names that clients of HTTP are used to."""
+
+    status_code: int
+    url: str
+    text: str
+
+    @property
+    def content(self) -> bytes:
+        return self.text.encode()
+
+    def json(self) -> Any:
+        """:raises ValueError: if it is no JSON"""
+        return json.loads(self.text)
+
+
 class ApiError(GreenroomError):
     """:param status: of the HTTP answer; ``None`` from a websocket, or where no answer came.
     :param body: what the server answered, at most the first 64 KiB.
@@ -77,6 +95,11 @@ class ApiError(GreenroomError):
         self.url = url
         self.body = body
         self.error = dict(error) if error else {}
+
+    @property
+    def response(self) -> Answer | None:
+        """``None`` from a websocket, or where no answer came."""
+        return Answer(self.status, self.url, self.body) if self.status is not None else None
 
     @property
     def type(self) -> str:

@@ -41,8 +41,10 @@ class EndpointModel:
         params = ParamsModel.parse(signature, protocol, attributes.force_json_params, attributes.is_pathlike)
         try:
             result = ResultModel.parse(signature, attributes.content_type)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{signature.name}, result: {error}") from error
+        except TypeError as error:
+            raise TypeError(f"{signature.name}, result: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{signature.name}, result: {error}") from error
         if params.binary_stream_param and result.is_stream and not protocol.is_websocket:
             raise ValueError(f"{signature.name}: a stream in and a stream out need @websocket, HTTP does one at a time")
         return cls(signature.name, signature, protocol, params, result)

@@ -23,7 +23,7 @@ from typing import Any, Final
 from greenroom.rpc.annotation import ASYNC_STREAMS, Annotation
 from greenroom.rpc.protocol import ProtocolModel, ProtocolType
 from greenroom.rpc.result import BESIDE_BINARY, BINARY, is_file, is_file_type, stream_item
-from greenroom.rpc.serialization import Serializer
+from greenroom.rpc.serialization import SerializationContext, Serializer
 from greenroom.rpc.signature import Argument, Signature
 
 PRIMITIVES: Final[frozenset[Any]] = frozenset({int, float, str, bool, datetime, Path, type})
@@ -32,8 +32,11 @@ PATHLIKE: Final[frozenset[Any]] = frozenset({str, Path, type(None)})
 
 @dataclass(frozen=True, slots=True)
 class ParamDefinition:
+    """:param context: in which a value of it is read and written: errors name the argument first."""
+
     argument: Argument
     serializer: Serializer[Any]
+    context: SerializationContext
 
     @property
     def name(self) -> str:
@@ -183,7 +186,8 @@ class _Sorter:
 
     def _param(self, argument: Argument) -> ParamDefinition:
         annotation = argument.annotation.raw_annotation
-        return ParamDefinition(argument, self._named(argument, lambda: Serializer.parse(annotation)))
+        serializer = self._named(argument, lambda: Serializer.parse(annotation))
+        return ParamDefinition(argument, serializer, SerializationContext((argument.name,)))
 
     def _named(self, argument: Argument, parse: Callable[[], Serializer[Any]]) -> Serializer[Any]:
         try:

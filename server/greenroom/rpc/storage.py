@@ -58,9 +58,9 @@ class IStorage:
         suffix: str | None = None,
         glob: bool | None = None,
     ) -> Names:
-        """The names in a folder, of files and folders, sorted; none of a folder that is missing.
+        """The names of the files in a folder, sorted; none of a folder that is missing.
 
-        ``prefix`` and ``suffix`` choose by name; ``glob``: all that is below, as paths relative to the folder.
+        ``prefix`` and ``suffix`` choose by name; ``glob``: all that are below, as paths relative to the folder.
         """
 
     @endpoint(is_pathlike="path")
@@ -195,7 +195,7 @@ class Storage(IStorage):
             name = entry.name
             if name.endswith(UNFINISHED) or not name.startswith(prefix or "") or not name.endswith(suffix or ""):
                 continue
-            if not entry.is_symlink() or self._is_inside(entry.resolve()):
+            if entry.is_file() and (not entry.is_symlink() or self._is_inside(entry.resolve())):
                 found.append((entry.relative_to(folder).as_posix(), entry))
         return sorted(found)
 

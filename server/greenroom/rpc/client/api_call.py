@@ -27,7 +27,7 @@ class ApiCall:
     :param custom_prefix: in place of the service's name in the URL.
     :param client: shares its connections; one is made for ``options`` without it.
     :ivar last_request: the :class:`CallModel` of the last call
-    :ivar last_raw_response: the body of a plain answer, or the first five raw items of a stream
+    :ivar last_raw_response: the JSON of a plain answer, or the first five raw items of a stream
     """
 
     def __init__(

@@ -188,6 +188,8 @@ async def _pump(talk: Talk, pipe: Pipe[list[Any]]) -> None:
     except PipeClosed:
         await talk.abandon()
     except asyncio.CancelledError:
+        # Not an end: whoever still draws must not take what came for all there was.
+        pipe.finish(ApiError(f"the client of {talk.model.name} was closed in the middle of its stream"))
         await talk.abandon()
         raise
     except Exception as error:  # noqa: BLE001 -- carried over to the thread that draws

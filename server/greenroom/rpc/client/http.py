@@ -13,6 +13,7 @@ from greenroom.rpc.failures import ERROR_HEADER, ApiError, Unreachable, from_hea
 from greenroom.rpc.model import EndpointModel
 from greenroom.rpc.pipe import Pipe
 from greenroom.rpc.result import ResultType
+from greenroom.rpc.serialization import load_json
 from greenroom.rpc.streams import feed, stop
 from greenroom.rpc.workers import Workers
 
@@ -199,12 +200,14 @@ def _transport(target: Target, options: ClientOptions) -> dict[str, Any]:
 
 
 def _value(model: EndpointModel, body: bytes, note: Note) -> Any:
-    note(body)
     serializer = model.result.serializer
     if serializer is None:
+        note(body)
         return body
     try:
-        return serializer.from_json_bytes(body)
+        raw = load_json(body)
+        note(raw)
+        return serializer.from_json(raw)
     except (TypeError, ValueError) as error:
         raise ApiError(f"{model.name} answered what it did not declare: {error}", status=200) from error
 

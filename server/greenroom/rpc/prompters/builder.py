@@ -59,7 +59,7 @@ class AddressBuilderGC:
         with self._lock:
             part = self._used.get(uid)
             if part is None:
-                raise ValueError(f"Cannot find uid {uid} in the cache")
+                raise ValueError(f"Cannot find uid id{uid} in the cache")
             self._touch(uid, part)
             return part
 

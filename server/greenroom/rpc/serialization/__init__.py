@@ -32,6 +32,11 @@ from greenroom.rpc.serialization.type_tools import TypeTools
 from greenroom.rpc.serialization.unions import UnionHandler
 from greenroom.rpc.serialization.wire import dump_json, load_json
 
+StringHandler = StrHandler
+DateTimeHandler = DatetimeHandler
+UnannotatedHandler = AnyHandler
+"""as users of foundation_kaia know them"""
+
 __all__ = [
     "JSON",
     "MAX_DEPTH",
@@ -40,6 +45,7 @@ __all__ = [
     "BoolHandler",
     "BytesHandler",
     "DataclassHandler",
+    "DateTimeHandler",
     "DatetimeHandler",
     "DictHandler",
     "EnumHandler",
@@ -59,9 +65,11 @@ __all__ = [
     "SqlAlchemyHandler",
     "StandardHandler",
     "StrHandler",
+    "StringHandler",
     "TupleHandler",
     "TypeHandler",
     "TypeTools",
+    "UnannotatedHandler",
     "UnionHandler",
     "WrongType",
     "WrongValue",

@@ -19,7 +19,7 @@ from greenroom.rpc.serialization.failures import (
     unexpected,
 )
 from greenroom.rpc.serialization.handler import Handler
-from greenroom.rpc.serialization.names import find_known, full_name
+from greenroom.rpc.serialization.names import full_name, listed
 from greenroom.rpc.serialization.standard import BytesHandler, read_bytes
 
 JSON: TypeAlias = dict[str, Any] | list[Any] | str | float | int | bool | None
@@ -38,7 +38,7 @@ def refuse_pickle() -> WrongValue:
 
 
 class AnyHandler(Handler):
-    """:param keeps_unknown: a tagged record whose class is not known stays the dict that it is, and is not refused"""
+    """:param keeps_unknown: a tagged record whose class the caller did not list stays the dict that it is"""
 
     name = "Any"
     is_nullable = True
@@ -185,13 +185,13 @@ class _Reader:
         return done
 
     def _find(self, name: Any, run: Run) -> type | None:
+        if self.keeps_unknown:
+            return listed(name, run.known)
         try:
             if type(name) is not str:
                 raise unexpected("a class's full name", name)
-            return find_known(name, object, run.known)
+            return run.find(name)
         except AtPath as problem:
-            if self.keeps_unknown:
-                return None
             problem.inside("@subtype")
             raise
 

@@ -9,14 +9,28 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    NotRequired,
+    Required,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from greenroom.rpc.serialization.anything import JSON, AnyHandler, JSONHandler, no_form
 from greenroom.rpc.serialization.containers import DictHandler, ListHandler, TupleHandler
 from greenroom.rpc.serialization.failures import AtPath, WrongType
 from greenroom.rpc.serialization.generics import Bindings, class_bindings, parameters_of, substitute
 from greenroom.rpc.serialization.handler import Handler, RecordHandler, RecursiveHandler
-from greenroom.rpc.serialization.mapped import SqlAlchemyHandler, column_types, mapper_of
+from greenroom.rpc.serialization.mapped import LateHandler, SqlAlchemyHandler, columns_of, mapper_of
+from greenroom.rpc.serialization.names import register
 from greenroom.rpc.serialization.primitives import (
     BoolHandler,
     DatetimeHandler,
@@ -31,6 +45,7 @@ from greenroom.rpc.serialization.primitives import (
 )
 from greenroom.rpc.serialization.records import DataclassHandler, RecordField, arguments_of
 from greenroom.rpc.serialization.standard import FORMS, BytesHandler, StandardHandler
+from greenroom.rpc.serialization.structures import NamedTupleHandler, TypedDictHandler
 from greenroom.rpc.serialization.unions import UnionHandler
 
 TYPES_REMEMBERED = 4096
@@ -178,7 +193,22 @@ class _Compiler:
         if cls in (dict, collections.abc.Mapping):
             key, value = arguments or (str, Any)
             return DictHandler(name, self.key(key), self.inner(value, "*"), cls)
+        if is_typeddict(cls):
+            return TypedDictHandler(name, self.parts(cls, declared), required_keys(cls))
+        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+            parts = self.parts(cls, declared)
+            untyped = {field: AnyHandler() for field in cls._fields}
+            return NamedTupleHandler(name, list({**untyped, **parts}.values()), cls)
         return None
+
+    def parts(self, cls: type, declared: Any) -> dict[str, Handler]:
+        """The handlers of what a class of named parts holds."""
+        arguments = dict(zip(parameters_of(cls), get_args(declared), strict=False))
+        try:
+            hints = get_type_hints(cls)
+        except NameError as problem:
+            raise no_form(cls, f"{problem}; declare it where its module can see it") from problem
+        return {name: self.inner(substitute(hint, arguments), f"{cls.__name__}.{name}") for name, hint in hints.items()}
 
     def key(self, declared: Any) -> Any:
         """The form of a dict's keys; None where they are strings."""
@@ -200,6 +230,7 @@ class _Compiler:
                 raise no_form(declared)
             return TypeHandler(base)
         if issubclass(cls, Enum):
+            register(cls)
             return EnumHandler(cls)
         if cls in FORMS:
             return StandardHandler(cls)
@@ -211,7 +242,12 @@ class _Compiler:
         raise no_form(declared, REASONS.get(cls, ""))
 
     def mapped(self, cls: type, mapper: Any) -> Handler:
-        fields = [RecordField(name, self.inner(part, name)) for name, part in column_types(mapper).items()]
+        fields = []
+        for name, column in columns_of(mapper).items():
+            handler = self.inner(column.type, name)
+            late = column.is_late and not handler.is_nullable
+            fields.append(RecordField(name, LateHandler(handler) if late else handler))
+        register(cls)
         return SqlAlchemyHandler(cls, mapper, tuple(fields))
 
     def dataclass(self, cls: type, declared: Any) -> Handler:
@@ -235,6 +271,7 @@ class _Compiler:
             )
         )
         del self.open[key]
+        register(cls)
         return handler
 
 
@@ -260,6 +297,14 @@ def field_types(cls: type, declared: Any) -> dict[str, Any]:
                 problem.inside(f"{cls.__name__}.{name}")
                 raise
     return types
+
+
+def required_keys(cls: Any) -> frozenset[str]:
+    """Of a ``TypedDict``, whose own list knows nothing of what its annotations say as text."""
+    said = {key: get_origin(hint) for key, hint in get_type_hints(cls, include_extras=True).items()}
+    return frozenset(
+        key for key, how in said.items() if how is Required or (how is not NotRequired and key in cls.__required_keys__)
+    )
 
 
 def _name(declared: Any) -> str:

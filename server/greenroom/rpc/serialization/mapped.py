@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from greenroom.rpc.serialization.context import Definitions, Run
 from greenroom.rpc.serialization.failures import AtPath, WrongValue, expected, shown
-from greenroom.rpc.serialization.handler import RecordHandler
+from greenroom.rpc.serialization.handler import Handler, RecordHandler
 from greenroom.rpc.serialization.names import full_name
 from greenroom.rpc.serialization.records import RecordField, Subtypes
 
@@ -20,16 +22,51 @@ def mapper_of(declared: type) -> Any:
     return inspect(declared, raiseerr=False)
 
 
-def column_types(mapper: Any) -> dict[str, Any]:
-    """Attribute -> the Python type of its column or None; a key may be absent until the database gives it one."""
-    types: dict[str, Any] = {}
+@dataclass(frozen=True, slots=True)
+class Column:
+    """:param type: the Python type, or None where the column is nullable.
+    :param is_late: the database, or the session on its way there, may give the value.
+    """
+
+    type: Any
+    is_late: bool
+
+
+def columns_of(mapper: Any) -> dict[str, Column]:
+    """By attribute."""
+    found: dict[str, Column] = {}
     for attribute in mapper.column_attrs:
+        column = attribute.columns[0]
         try:
-            python_type = attribute.columns[0].type.python_type
+            python_type = column.type.python_type
         except NotImplementedError:
             python_type = Any
-        types[attribute.key] = python_type if python_type is Any else python_type | None
-    return types
+        nullable = bool(getattr(column, "nullable", True)) and python_type is not Any
+        given = ("default", "server_default", "computed", "identity")
+        is_late = getattr(column, "primary_key", False) or any(
+            getattr(column, name, None) is not None for name in given
+        )
+        found[attribute.key] = Column(python_type | None if nullable else python_type, bool(is_late))
+    return found
+
+
+class LateHandler(Handler):
+    """A value that must be there, but may be None as long as the object has not been stored."""
+
+    def __init__(self, inner: Handler) -> None:
+        self.name = inner.name
+        self.schema = inner.schema  # type: ignore[method-assign]
+        self.reads = (*inner.reads, NoneType)
+        write, read = inner.encode, inner.decode
+
+        def encode(value: Any, run: Run) -> Any:
+            return None if value is None else write(value, run)
+
+        def decode(value: Any, run: Run) -> Any:
+            return None if value is None else read(value, run)
+
+        self.encode = encode
+        self.decode = decode
 
 
 class SqlAlchemyHandler(RecordHandler):

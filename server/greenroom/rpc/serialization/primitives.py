@@ -259,7 +259,7 @@ class TypeHandler(TextualHandler):
 
         def decode(value: Any, run: Run) -> type:
             if type(value) is str:
-                return find_known(value, base, run.known)
+                return run.find(value) if base is object else find_known(value, base, ())
             raise expected(name, value)
 
         self.decode = decode

@@ -3,6 +3,8 @@
 Three looks ahead keep that fast and unambiguous: only the alternatives that can read the JSON class at hand are tried;
 an int is read as int before float; and of several records the one with exactly the fields at hand comes first, even if
 declared later, because a record also takes unknown fields and would swallow its neighbour.
+
+Of several records only the first is written without a tag: two may have the same fields.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from typing import Any
 from greenroom.rpc.serialization.context import Definitions, Run
 from greenroom.rpc.serialization.failures import AtPath, WrongValue, expected, shown
 from greenroom.rpc.serialization.handler import JSON_TYPES, Handler, RecordHandler, RecursiveHandler, TextForm
+from greenroom.rpc.serialization.names import full_name
 
 REASON_SHOWN = 300
 _FAILED = object()
@@ -53,13 +56,21 @@ class UnionHandler(Handler):
     def _encoder(self, present: Sequence[Handler]) -> Callable[[Any, Run], Any]:
         nullable = self.is_nullable
         plain = {handler.exact for handler in present if handler.exact is not None}
+        records = [record for handler in present if (record := _record(handler)) is not None]
+        tags = {record.declared: record for record in reversed(records)}
+        untagged = records[0].declared if records else None
 
         def encode(value: Any, run: Run) -> Any:
             if value is None and nullable:
                 return None
             if type(value) in plain:
                 return value
-            return self._first(present, "encode", value, run)
+            done = self._first(present, "encode", value, run)
+            kind = type(value)
+            if kind in tags and kind is not untagged and type(done) is dict and "@subtype" not in done:
+                done["@type"] = tags[kind].kind
+                done["@subtype"] = full_name(kind)
+            return done
 
         return encode
 
@@ -157,5 +168,10 @@ def _best_fit(candidates: Sequence[Handler], value: dict[str, Any]) -> Sequence[
 
 
 def _fields(handler: Handler) -> frozenset[str] | None:
+    record = _record(handler)
+    return record.field_names if record is not None else None
+
+
+def _record(handler: Handler) -> RecordHandler | None:
     target = handler.target if isinstance(handler, RecursiveHandler) else handler
-    return target.field_names if isinstance(target, RecordHandler) else None
+    return target if isinstance(target, RecordHandler) else None

@@ -18,7 +18,9 @@ import uvicorn
 from greenroom.errors import Unavailable
 
 BACKLOG: Final = 1024
-SHUTDOWN_S: Final = 2
+SHUTDOWN_S: Final = 5
+CUT_S: Final = 1.0
+"""after which a server that stops cuts the connections that are still open"""
 KEEP_ALIVE_S: Final = 75
 TICK_S: Final = 1.0
 MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -65,7 +67,7 @@ class WebAppEntryPoint:
         with self._listening() as listener:
             for target in self.daemon_threads:
                 threading.Thread(target=target, daemon=True).start()
-            uvicorn.Server(self._config()).run(sockets=[listener])
+            _Server(self._config()).run(sockets=[listener])
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -173,7 +175,25 @@ def _http() -> Any:
     return BoundedHttp
 
 
-class _EmbeddedServer(uvicorn.Server):
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but a connection whose client stands still cannot outlast it: its last bytes would never go."""
+        cutting = asyncio.get_running_loop().call_later(CUT_S, self._cut)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting.cancel()
+            self._cut()
+            await asyncio.sleep(0)  # the connections are told
+
+    def _cut(self) -> None:
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+
+
+class _EmbeddedServer(_Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.is_up = asyncio.Event()

@@ -3,9 +3,9 @@
 args -> (file, bytes ..., file_end)* -> stream
 
 Version 4.9 of the original sends a file as one binary message and no ``file_end``; 5.0 sends pieces of 64 KiB and one.
-A peer that names its files in ``args`` leaves no doubt, and may leave out optional ones at the end. Of another one
-every file is awaited, and a piece that is not full is its file's last: after :data:`GRACE_S` without another message it
-is complete.
+A peer that names its files in ``args`` leaves no doubt. Of another one, a file that is one piece and not full is
+complete after :data:`GRACE_S` without another message, and after as long optional files at the end are taken to be left
+out. If they come after all, the call fails.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from greenroom.rpc.limits import Limits
 from greenroom.rpc.model import EndpointModel
 from greenroom.rpc.streams import Gone
 
-GRACE_S: Final = 0.25
+GRACE_S: Final = 1.0
 
 
 class Wire:
@@ -44,11 +44,17 @@ class Wire:
         """To be read again."""
         self._kept = message
 
-    async def left(self) -> None:
-        """Returns when the client leaves. One message that comes before is kept for the next call."""
+    async def left(self, *, is_single: bool = False) -> None:
+        """Returns when the client leaves. One message that comes before is kept for the next call.
+
+        :param is_single: there is no next call, and other messages mean nothing
+        :raises CallRefused: then, for a file, or a piece of one, that comes when all was taken to have come
+        """
         try:
             message = await self.next()
-            while is_late(message):
+            while is_single or is_late(message):
+                if is_single and (message.get("bytes") is not None or read_message(message).get("type") == "file"):
+                    raise CallRefused(422, "a file or bytes came after the call had been taken for complete")
                 message = await self.next()
         except Gone:
             return
@@ -104,16 +110,22 @@ class Opening:
         found: dict[str, bytes] = {}
         wanted = [param.name for param in self._model.params.file_params]
         while wanted and (self._named is None or any(name in wanted for name in self._named)):
-            message = await self._wire.next()
+            message = await self._head(wanted)
+            if message is None:
+                break
+            if is_late(message):
+                continue
             head = read_message(message)
             if head.get("type") != "file":
+                if self._model.params.stream_param is None:
+                    raise CallRefused(422, f"expected the file {wanted[0]!r}, got {str(head.get('type'))[:40]!r}")
                 self._wire.keep(message)
                 break
             name = head.get("name")
             if name not in wanted:
                 raise CallRefused(422, f"{name!r} is no file of {self._model.name}")
             wanted.remove(name)
-            found[name] = await self._file(name, is_last=not wanted and not self._model.params.stream_param)
+            found[name] = await self._file(name, may_be_last=self._may_be_all(wanted))
         return found
 
     async def stream(self) -> None:
@@ -122,11 +134,24 @@ class Opening:
         if head.get("type") != "stream":
             raise CallRefused(422, f"expected the stream, got {str(head.get('type'))[:40]!r}")
 
-    async def _file(self, name: str, is_last: bool) -> bytes:
+    async def _head(self, wanted: list[str]) -> Message | None:
+        """The next message; ``None`` if the files still wanted are optional, and nothing comes."""
+        try:
+            async with asyncio.timeout(GRACE_S if self._may_be_all(wanted) else None):
+                return await self._wire.next()
+        except TimeoutError:
+            return None
+
+    def _may_be_all(self, wanted: list[str]) -> bool:
+        """Nothing need follow: neither a stream nor a file that must come."""
+        optional = {param.name for param in self._model.params.file_params if param.optional}
+        return self._named is None and self._model.params.stream_param is None and optional.issuperset(wanted)
+
+    async def _file(self, name: str, may_be_last: bool) -> bytes:
         held = BytesIO()
-        full = True
+        pieces = 0
         while True:
-            in_doubt = is_last and self._named is None and held.tell() > 0 and not full
+            in_doubt = may_be_last and pieces == 1 and held.tell() != frames.FILE_CHUNK
             try:
                 async with asyncio.timeout(GRACE_S if in_doubt else None):
                     message = await self._wire.next()
@@ -134,13 +159,16 @@ class Opening:
                 return held.getvalue()
             data = message.get("bytes")
             if data is None:
-                if read_message(message).get("type") != "file_end":
+                kind = read_message(message).get("type")
+                if kind in ("file", "stream") and pieces == 1:  # of 4.9
                     self._wire.keep(message)
+                elif kind != "file_end":
+                    raise CallRefused(422, f"expected more of the file {name!r}, or its end, got {str(kind)[:40]!r}")
                 return held.getvalue()
             if held.tell() + len(data) > self._limits.file_bytes:
                 raise CallRefused(413, f"{name} is larger than {self._limits.file_bytes} bytes")
             held.write(data)
-            full = len(data) == frames.FILE_CHUNK
+            pieces += 1
 
 
 def read_message(message: Message) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class _Conversation:
         stream = self._model.params.stream_param
         if stream is None:
             check_complete(kwargs, self._model.signature.arguments)
-            await while_connected(self._answer(kwargs), self._wire.left())
+            await while_connected(self._answer(kwargs), self._wire.left(is_single=not self._agreed))
             return
         await opening.stream()
         self._upload = upload = Upload(self._wire, self._model, self._limits, self._agreed)

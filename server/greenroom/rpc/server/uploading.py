@@ -68,7 +68,7 @@ class Upload:
         except CallRefused as error:
             self.pipe.finish(error)
             raise
-        await self._wire.left()
+        await self._wire.left(is_single=not self._agreed)
 
     async def grant(self) -> None:
         """Tells a peer with credits what it may send in place of what the method has taken."""
