@@ -1,7 +1,7 @@
 """Roles t2t and mcp: the answer token by token, by one of KoboldCPP's two streaming endpoints.
 
-Prompt -> POST /v1/chat/completions        -> chunks                  -> TextDelta ... ToolCall
-       -> POST /api/extra/generate/stream  -> {token, finish_reason}  -> TextDelta ...
+Prompt -> POST /v1/chat/completions        -> chunks                  -> TextDelta ... ToolCall ... Ended
+       -> POST /api/extra/generate/stream  -> {token, finish_reason}  -> TextDelta ... Ended
 
 The chat endpoint is the default: it applies the template of the model that is loaded, takes tools and images, and knows
 every sampler all the same. The other one takes a raw text, or messages under a template named by ``chat_template``.
@@ -12,15 +12,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from greenroom.bindings.chat_format import AnswerReader, chat_messages, refuse_images, tool_schemas
+from greenroom.bindings.chat_format import AnswerReader, answer_form, chat_messages, refuse_images, tool_schemas
 from greenroom.bindings.roles import Options, TextToText
 from greenroom.bindings.server_events import EventDecoder
 from greenroom.errors import BadRequest
-from greenroom.values import Prompt, Role, TextDelta, ToolCall
+from greenroom.values import Ended, FinishReason, ModelOutput, Prompt, Role, TextDelta, ToolCall
 
 from .connection import KoboldEngine, KoboldOperation
 from .samplers import SamplerOptions, sampler_body
 from .templates import template
+from .tools import plain_tools
 
 if TYPE_CHECKING:
     import aiohttp
@@ -32,8 +33,9 @@ _DONE = b"[DONE]"
 class Chat(KoboldOperation, TextToText[KoboldEngine]):
     Options: ClassVar[type[Options]] = SamplerOptions
     options: SamplerOptions
+    keeps_formats = True
 
-    async def generate(self, prompt: Prompt) -> AsyncIterator[TextDelta | ToolCall]:
+    async def generate(self, prompt: Prompt) -> AsyncIterator[ModelOutput]:
         """:raises BindingFailed: also after text was yielded, if the stream breaks; :raises BadRequest: no prompt."""
         engine = self.engine
         reader = AnswerReader(engine.server.name, engine.failures.clean)
@@ -45,18 +47,20 @@ class Chat(KoboldOperation, TextToText[KoboldEngine]):
                 async for delta in deltas:
                     said = said or bool(delta.text)
                     yield delta
-        calls = reader.finish(may_be_empty=True)
-        if not said and not calls and self.role is not Role.MCP:
+        for item in reader.finish(may_be_empty=True):
+            said = said or isinstance(item, ToolCall) or self.role is Role.MCP
+            if said or (isinstance(item, Ended) and item.reason is FinishReason.LENGTH):
+                yield item
+        if not said and self.role is not Role.MCP:
             raise await engine.empty("llm", "name one in the .kcpps file, or in KoboldCPP's launcher")
-        for call in calls:
-            yield call
 
     def _request(self, prompt: Prompt) -> tuple[str, dict[str, Any]]:
         if prompt.raw is None and not prompt.messages and not prompt.system:
             raise BadRequest("there is nothing to answer: the prompt is empty")
         body = sampler_body(self.options, prompt.sampling)
         stops = [stop for stop in prompt.sampling.stop if stop]
-        if prompt.raw is None and (self.options.chat_template == "model" or prompt.tools):
+        bound = prompt.tools or prompt.response_format is not None
+        if prompt.raw is None and (self.options.chat_template == "model" or bound):
             return _CHAT, self._chat_body(prompt, body, stops) | self.options.extra_body
         if prompt.raw is not None:
             body["prompt"] = prompt.raw
@@ -78,6 +82,7 @@ class Chat(KoboldOperation, TextToText[KoboldEngine]):
         body |= {
             "model": "kcpp",
             "stream": True,
+            "stream_options": {"include_usage": True},
             "messages": chat_messages(prompt, sees=True),
             "max_tokens": body["max_length"],
             "replace_instruct_placeholders": False,
@@ -89,8 +94,8 @@ class Chat(KoboldOperation, TextToText[KoboldEngine]):
         if "mirostat" in body:
             body["mirostat_mode"] = body["mirostat"]
         if prompt.tools:
-            body["tools"] = tool_schemas(prompt)
-        return body
+            body["tools"] = plain_tools(tool_schemas(prompt))
+        return body | answer_form(prompt)
 
     async def _read(self, response: "aiohttp.ClientResponse", reader: AnswerReader) -> AsyncGenerator[TextDelta, None]:
         engine = self.engine

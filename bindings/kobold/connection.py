@@ -28,8 +28,8 @@ _LIST_TIMEOUT_S = 2.0
 _MAX_WHOLE_BYTES = 8 << 20
 _JSON = {"Content-Type": "application/json"}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_NO_MODEL = ("inactive", "koboldcpp/inactive", "")
-"""what stands for a model's name where none is loaded"""
+_NO_MODEL = ("inactive", "koboldcpp/inactive", "koboldcpp/protected-model", "")
+"""what stands for a model's name where none is loaded, or a password is wanted"""
 
 
 class ConnectionOptions(Options):
@@ -213,10 +213,8 @@ class KoboldOperation(Operation[KoboldEngine]):
         :raises Unavailable: if there is no such program; :raises BindingFailed: if it does not come up
         """
         if options.kobold_filepath and not options.url:
-            server: KoboldServer = ManagedServer(
-                place.programs(), program_of(options.kobold_filepath, options.kcpps_filepath, place)
-            )
-            password = None
+            program, password = program_of(options.kobold_filepath, options.kcpps_filepath, place)
+            server: KoboldServer = ManagedServer(place.programs(), program)
         else:
             server = FoundServer(options.url or DEFAULT_URL)
             password = place.secret("KOBOLD_PASSWORD", options.url or DEFAULT_URL)

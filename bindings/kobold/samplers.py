@@ -1,6 +1,6 @@
 """How KoboldCPP draws tokens: every sampler that it has, under its own name."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,7 +45,7 @@ SENT_IF_SET = (
     "bypass_eos",
     "grammar",
 )
-_WIRE_NAMES = {"top_n_sigma": "nsigma", "bypass_eos": "bypass_eos_token"}
+_WIRE_NAMES = {"top_n_sigma": "nsigma"}
 
 
 class SamplerOptions(ConnectionOptions):
@@ -81,7 +81,9 @@ class SamplerOptions(ConnectionOptions):
     dry_allowed_length: int | None = Field(None, ge=0, le=1000, description="longest sequence that may be repeated")
     dry_penalty_last_n: int | None = Field(None, ge=-1, le=1 << 24, description="tokens looked back upon for it")
     dry_sequence_breakers: tuple[str, ...] | None = Field(None, description="where a sequence ends")
-    sampler_order: tuple[int, ...] | None = Field(None, max_length=16, description="order of the samplers, by number")
+    sampler_order: tuple[Annotated[int, Field(ge=0, le=6)], ...] | None = Field(
+        None, max_length=7, description="order of the samplers, by number"
+    )
     sampler_seed: int | None = Field(
         None, ge=-1, le=2**31 - 1, description="the same seed, the same answer; -1: random"
     )

@@ -5,12 +5,15 @@ import hashlib
 import shutil
 from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from greenroom.bindings.programs import Program, Programs, ProgramState, RunningProgram
 from greenroom.bindings.roles import Place
 from greenroom.errors import BindingFailed, Unavailable
+
+from .settings_file import Settings, read_settings
 
 DEFAULT_URL = "http://127.0.0.1:5001"
 """where KoboldCPP listens if nobody says otherwise"""
@@ -72,7 +75,7 @@ class ManagedServer(KoboldServer):
     """One of our own, shared with whoever names the same program and settings file."""
 
     name = "KoboldCPP"
-    locked_help = "take the password out of its .kcpps file"
+    locked_help = "move --password from kobold_filepath into the .kcpps file"
 
     def __init__(self, programs: Programs, program: Program) -> None:
         self._programs = programs
@@ -114,17 +117,23 @@ class ManagedServer(KoboldServer):
         await self._stack.aclose()
 
 
-def program_of(kobold: str, config: str | None, place: Place) -> Program:
-    """:raises Unavailable: if the program or its settings file is not there, with what to do"""
+def program_of(kobold: str, config: str | None, place: Place) -> tuple[Program, str | None]:
+    """-> program, and the password that its settings file sets.
+
+    :raises Unavailable: if the program or its settings file is not there, or of no use; with what to do
+    """
     card = place.program
     if card is None:
         raise Unavailable("the binding's card does not say how KoboldCPP is started: its program block is missing")
-    values = {"kobold": kobold}
+    values = {"kobold": _in_home(kobold, place)}
+    settings = Settings()
     if config:
+        config = _in_home(config, place)
         if not Path(config).is_file():
             raise Unavailable(
                 f"kcpps_filepath: there is no file {config}; make one with KoboldCPP's launcher, Save Config"
             )
+        settings = read_settings(Path(config))
         values["config"] = config
     else:
         card = card.model_copy(update={"command": tuple(arg for arg in card.command if arg not in _WITHOUT_CONFIG)})
@@ -135,4 +144,11 @@ def program_of(kobold: str, config: str | None, place: Place) -> Program:
             f"kobold_filepath: there is no program {program.command[0]}; get KoboldCPP from "
             "https://github.com/LostRuins/koboldcpp/releases"
         )
-    return program
+    return (replace(program, port=settings.port) if settings.port else program), settings.password
+
+
+def _in_home(path: str, place: Place) -> str:
+    """What is not found as it is written may lie in the home folder: ``models/kobold/koboldcpp``."""
+    file = Path(path).expanduser()
+    inside = place.models.parent.parent / file
+    return str(inside if inside.is_file() and not file.exists() else file if file.exists() else path)

@@ -1,11 +1,15 @@
 """One loaded voice: text -> samples, a piece at a time, by MeloTTS' own code."""
 
 import pickle
+import re
+import unicodedata
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import BadRequest, BindingFailed, GreenroomError, Unavailable
 
+from .korean import nothing_installed
 from .languages import LANGUAGES, plain_speaker
 from .package import NO_WORDS, load_tts_class, offline
 
@@ -15,6 +19,11 @@ if TYPE_CHECKING:
 
 SLOWEST: Final = 0.05
 """a speed below would only fill the memory"""
+_PICTURES: Final = frozenset({"So", "Sk", "Me", "Co", "Cn", "Cs"})
+"""categories of Unicode; "Sc" and "Sm" are left in, as $ and + are read"""
+_UNSEEN: Final = re.compile("[\ufe00-\ufe0f\u00ad\u200b-\u200f\u2060\ufeff]")
+"""what joins and varies pictures and letters"""
+_TOO_MANY_DIGITS: Final = re.compile(r"\d{19,}")
 _BROKEN: Final = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, AssertionError)
 """what MeloTTS and torch raise for files that are damaged or do not belong together"""
 
@@ -46,7 +55,7 @@ class Synthesizer:
 
     def __init__(self, models: Path, language: str, config: Path, checkpoint: Path, device: str) -> None:
         self.language = language
-        with offline(models):
+        with offline(models), nothing_installed() if language == "KR" else nullcontext():
             kind = whole_sentences(load_tts_class())
             try:
                 self._tts = kind(
@@ -80,7 +89,7 @@ class Synthesizer:
         :raises BindingFailed: if the voice cannot say it
         """
         try:
-            sound: NDArray[np.float32] = self._tts.tts_to_file(text, speaker, quiet=True, **manner)
+            sound: NDArray[np.float32] = self._tts.tts_to_file(readable(text), speaker, quiet=True, **manner)
         except GreenroomError:
             raise
         except LookupError as error:
@@ -90,6 +99,15 @@ class Synthesizer:
         except _BROKEN as error:
             raise BindingFailed(f"MeloTTS could not speak a sentence: {error!r}") from error
         return sound
+
+
+def readable(text: str) -> str:
+    """Without what MeloTTS stumbles over: a number sign, with which the pieces of its words begin; pictures, which it
+    reads as "unk"; more digits than a number has, which are read one by one."""
+    shown = "".join(
+        " " if one == "#" or unicodedata.category(one) in _PICTURES else one for one in _UNSEEN.sub("", text)
+    )
+    return _TOO_MANY_DIGITS.sub(lambda found: " ".join(found[0]), shown)
 
 
 def choose_speaker(speakers: dict[str, int], wanted: str) -> int:

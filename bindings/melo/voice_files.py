@@ -24,7 +24,8 @@ def find_voice(models: Path, language: str, config: str | None, checkpoint: str 
 
     :raises Unavailable: if one is not there, with what mends it
     """
-    named = [_named(path) if path else None for path in (config, checkpoint)]
+    home = models.parent.parent
+    named = [_named(path, home) if path else None for path in (config, checkpoint)]
     beside = next((path.parent for path in named if path is not None), None)
     found = []
     for path, name in zip(named, (CONFIG_FILE, CHECKPOINT_FILE), strict=True):
@@ -34,11 +35,12 @@ def find_voice(models: Path, language: str, config: str | None, checkpoint: str 
     return found[0], found[1]
 
 
-def _named(path: str) -> Path:
+def _named(path: str, home: Path) -> Path:
     file = Path(path).expanduser()
-    if not file.is_file():
-        raise Unavailable(f"there is no file {file}; config_filepath and model_filepath name the two files of a voice")
-    return file
+    for candidate in (file, home / file):
+        if candidate.is_file():
+            return candidate
+    raise Unavailable(f"there is no file {file}; config_filepath and model_filepath name the two files of a voice")
 
 
 def _default(models: Path, language: str) -> Path:

@@ -10,6 +10,8 @@ from greenroom.bindings.roles import Voice
 from greenroom.errors import BadRequest, NotFound, Unavailable
 
 SUGGESTED: Final = "en_US-lessac-medium"
+PRONOUNCER_FOLDER: Final = "g2pW"
+"""beside Chinese voices: no voice, but what piper-tts pronounces them with"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class VoiceConfig:
 
 def find_voices(folder: Path) -> list[VoiceFile]:
     """By name."""
-    found = {path.stem: VoiceFile(path.stem, path) for path in folder.rglob("*.onnx")} if folder.is_dir() else {}
+    paths = folder.rglob("*.onnx") if folder.is_dir() else ()
+    found = {path.stem: VoiceFile(path.stem, path) for path in paths if path.parent.name != PRONOUNCER_FOLDER}
     return [found[name] for name in sorted(found)]
 
 

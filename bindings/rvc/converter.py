@@ -4,6 +4,7 @@
                     -> HuBERT -> mixed with the index by index_rate -> synthesizer -> loudness of the input
 """
 
+import logging
 import pickle
 import warnings
 from dataclasses import dataclass
@@ -21,11 +22,18 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
 
+logger = logging.getLogger("greenroom.bindings.rvc")
+
 SPEECH_RATE: Final = 16_000
 FRAME: Final = 160
 """samples at 16 kHz for each value of pitch: 10 ms"""
 FRAMES_A_SECOND: Final = SPEECH_RATE // FRAME
 _LOUDEST: Final = 0.95
+_VOCODERS: Final = ("HiFi-GAN", "Default")
+_EMBEDDERS: Final = ("contentvec", "hubert")
+"""what Applio and its kin write into a voice that is as RVC's are"""
+_RENAMED: Final = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
+"""newer and older names of the same weights"""
 _FEATURES: Final = {"v1": 256, "v2": 768}
 _BROKEN: Final = (
     OSError,
@@ -83,6 +91,8 @@ class Converter:
         # The paddings are those of whole files, which are padded by reflection; here, what was said before is at hand.
         config = SimpleNamespace(x_pad=0, x_query=0, x_center=1, x_max=1, is_half=half, device=device)
         self._network = self._build(checkpoint, files.voice, half)
+        if self._version == "v1":
+            _check_projection(files.hubert)
         self._hubert = _loaded("HuBERT", files.hubert, lambda: package.main.load_hu_bert(config, str(files.hubert)))
         self._pipe = package.pipe.VC(self.sample_rate, config)
         if files.rmvpe is not None:
@@ -114,7 +124,7 @@ class Converter:
         def build() -> Any:
             network = kind(*settings, is_half=half) if self._has_pitch else kind(*settings)
             del network.enc_q
-            missing = network.load_state_dict(checkpoint["weight"], strict=False).missing_keys
+            missing = network.load_state_dict(_renamed(checkpoint["weight"]), strict=False).missing_keys
             if missing:
                 raise ValueError(f"it lacks {len(missing)} weights, among them {missing[0]}")
             return network.eval().to(self._device, dtype=torch.float16 if half else torch.float32)
@@ -203,6 +213,34 @@ def _loaded(what: str, path: Path, load: Any) -> Any:
         raise Unavailable(f"{what} in {path} does not load: {error}") from error
 
 
+def _renamed(weights: dict[str, Any]) -> dict[str, Any]:
+    for newer, older in _RENAMED.items():
+        weights = {name.replace(newer, older): weight for name, weight in weights.items()}
+    return weights
+
+
+def _check_projection(hubert: Path) -> None:
+    """Voices of v1 hear through a layer that other HuBERTs lack; the package would draw its numbers by lot.
+
+    :raises Unavailable: for a HuBERT without it
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = hubert / "model.safetensors"
+    if not path.is_file():
+        return
+    try:
+        with safe_open(str(path), "pt") as weights:
+            is_there = any("final_proj" in name for name in weights.keys())  # noqa: SIM118 -- it is no mapping
+    except (SafetensorError, OSError) as error:
+        raise Unavailable(f"HuBERT in {hubert} does not load: {error}") from error
+    if not is_there:
+        raise Unavailable(
+            f"HuBERT in {hubert} is not RVC's, and this is a voice of v1, which needs that one; get it with: "
+            "greenroom install model rvc hubert_base"
+        )
+
+
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     """The weights of a voice, and nothing else: a file that wants code to be run is refused."""
     import torch
@@ -226,5 +264,12 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
         )
     if len(config) < 18 or not isinstance(config[-1], int) or config[-1] % FRAMES_A_SECOND or config[-1] <= 0:
         raise Unavailable(f"{path} is no RVC voice that can speak: its config is not one of RVC's")
+    vocoder, embedder = read.get("vocoder") or _VOCODERS[0], read.get("embedder_model") or _EMBEDDERS[0]
+    if vocoder not in _VOCODERS:
+        raise Unavailable(f"{path} was made with Applio's vocoder {vocoder}; voices of {_VOCODERS[0]} can speak here")
+    if embedder not in _EMBEDDERS:
+        logger.warning(
+            "%s was made to hear with %s, not with RVC's HuBERT: it may be hard to understand", path, embedder
+        )
     checked: dict[str, Any] = read
     return checked

@@ -18,12 +18,16 @@ SHORT: Final = MappingProxyType(
         "small": "Systran/faster-whisper-small",
         "small.en": "Systran/faster-whisper-small.en",
         "medium": "Systran/faster-whisper-medium",
+        "medium.en": "Systran/faster-whisper-medium.en",
+        "large-v2": "Systran/faster-whisper-large-v2",
         "large-v3": "Systran/faster-whisper-large-v3",
         "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
         "distil-large-v3": "Systran/faster-distil-whisper-large-v3",
     }
 )
 """what ``models.yaml`` lists -> where it lies on the hub"""
+_OTHER_NAMES: Final = MappingProxyType({"large": "large-v3", "large-v3-turbo": "turbo"})
+"""as whisper's own package has them"""
 
 
 def find_model(name: str, models: Path, binding_id: str) -> Path:
@@ -32,6 +36,8 @@ def find_model(name: str, models: Path, binding_id: str) -> Path:
     :raises Unavailable: if it is not on this machine; with the command that gets it
     :raises BadRequest: for a name that is none, such as a path
     """
+    if not (models / name / WEIGHTS).is_file():
+        name = _OTHER_NAMES.get(name, name)
     if name in SHORT and not (models / name / WEIGHTS).is_file():
         try:
             return find_hub_model(SHORT[name], models, binding_id, config=WEIGHTS)

@@ -28,6 +28,7 @@ _SHORTEST_PAUSE_MS: Final = 500
 _PAD_MS: Final = 200
 """of the sound around speech that is left to it"""
 _WARM_UP_S: Final = 1
+_GPU_HELP: Final = "a GPU needs NVIDIA's cuBLAS and cuDNN, see the binding's README; or set device: cpu"
 
 logger = logging.getLogger("greenroom.bindings.whisper")
 
@@ -97,7 +98,15 @@ class Recognizer(Engine):
         except (RuntimeError, ValueError, OSError, IndexError, KeyError) as error:
             raise Unavailable(f"the Whisper model in {folder} does not load: {error}") from error
         made = cls(folder.name, model, parallel)
-        made._warm_up()
+        try:
+            made._warm_up()
+        except BindingFailed as error:  # that a graphics card lacks its libraries is found out no sooner
+            if model.model.device != "cuda":
+                raise
+            if kind != "auto":
+                raise Unavailable(f"{error.message}; {_GPU_HELP}") from error
+            logger.warning("%s; using the processor: %s", error.message, _GPU_HELP)
+            return cls.load(folder, "cpu", "auto", threads, parallel)
         logger.info(
             "loaded the Whisper model %s on %s as %s", folder.name, model.model.device, model.model.compute_type
         )

@@ -17,8 +17,11 @@ from greenroom.bindings.discovery import BindingShelf
 from greenroom.errors import BadRequest, BindingFailed
 from greenroom.values import (
     Audio,
+    Ended,
+    FinishReason,
     Image,
     Message,
+    ModelOutput,
     Prompt,
     Role,
     Sampling,
@@ -45,24 +48,26 @@ def asks(text: str, **fields: Any) -> Prompt:
     return Prompt("You are Ada.", (Message("user", text),), **fields)
 
 
-async def ask(fake: FakeKobold, prompt: Prompt, role: Role = Role.T2T, **options: Any) -> list[TextDelta | ToolCall]:
+async def ask(fake: FakeKobold, prompt: Prompt, role: Role = Role.T2T, **options: Any) -> list[ModelOutput]:
     async with open_operation("kobold", role, {"url": fake.url, **options}) as chat:
         return [item async for item in chat.generate(prompt)]
 
 
-def text_of(items: list[TextDelta | ToolCall]) -> str:
+def text_of(items: list[ModelOutput]) -> str:
     return "".join(item.text for item in items if isinstance(item, TextDelta))
 
 
 async def test_every_token_is_one_delta_and_the_request_is_jaisons(fake: FakeKobold) -> None:
     items = await ask(fake, asks("Hello!"))
-    assert [item for item in items if item != TextDelta("")] == [TextDelta(token) for token in TOKENS]
+    ended = Ended(FinishReason.STOP, 29, 6)
+    assert [item for item in items if item != TextDelta("")] == [*(TextDelta(token) for token in TOKENS), ended]
     (exchange,) = fake.of(CHAT)
     assert exchange.body.pop("genkey").startswith("greenroom-")
     assert exchange.body == {
         "model": "kcpp",
         "messages": [{"role": "system", "content": "You are Ada."}, {"role": "user", "content": "Hello!"}],
         "stream": True,
+        "stream_options": {"include_usage": True},
         "quiet": True,
         "max_context_length": 2048,
         "max_length": 100,
@@ -98,7 +103,16 @@ async def test_jaisons_examples_load(fake: FakeKobold) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"top_p": 0}, {"temperature": -1}, {"mirostat": 3}, {"max_length": 0}, {"url": "localhost:5001"}, {"tempp": 1}],
+    [
+        {"top_p": 0},
+        {"temperature": -1},
+        {"mirostat": 3},
+        {"max_length": 0},
+        {"sampler_order": [7]},
+        {"sampler_order": [0, 1, 2, 3, 4, 5, 6, 0]},
+        {"url": "localhost:5001"},
+        {"tempp": 1},
+    ],
 )
 async def test_options_out_of_range_are_refused(fake: FakeKobold, options: dict[str, Any]) -> None:
     with pytest.raises(BadRequest, match=next(iter(options))):
@@ -119,7 +133,7 @@ async def test_newer_samplers_are_sent_if_they_are_set(fake: FakeKobold) -> None
     wanted: dict[str, Any] = {"max_length": 40, "max_tokens": 40, "temperature": 0.2, "top_p": 0.5, "top_k": 30}
     wanted |= {"rep_pen": 1.2, "rep_pen_range": 2048, "sampler_seed": 7, "seed": 7, "stop": ["\nUser:"]}
     wanted |= {"min_p": 0.05, "mirostat": 2, "mirostat_mode": 2, "dry_sequence_breakers": ["\n"], "nsigma": 1.5}
-    assert body | wanted | {"bypass_eos_token": True, "adaptive_target": 0.3} == body
+    assert body | wanted | {"bypass_eos": True, "adaptive_target": 0.3} == body
     assert "xtc_threshold" not in body
 
 
@@ -177,14 +191,23 @@ async def test_an_engine_that_closes_while_it_answers(fake: FakeKobold) -> None:
 
 
 async def test_a_raw_prompt_is_continued(fake: FakeKobold) -> None:
-    assert text_of(await ask(fake, Prompt(raw="Once upon a time"))) == ANSWER
+    items = await ask(fake, Prompt(raw="Once upon a time"))
+    assert text_of(items) == ANSWER and items[-1] == Ended(FinishReason.STOP)
     assert fake.of(STREAM)[0].body["prompt"] == "Once upon a time"
+
+
+async def test_what_binds_the_answer_goes_to_the_endpoint_that_knows_it(fake: FakeKobold) -> None:
+    wanted = {"type": "json_object"}
+    await ask(fake, asks("Hello!", response_format=wanted), chat_template="chatml")
+    assert fake.of(CHAT)[0].body["response_format"] == wanted
+    await ask(fake, asks("Hello!", tools=(TOOL,), must_call=True), chat_template="chatml")
+    assert fake.of(CHAT)[1].body["tool_choice"] == "required"
 
 
 async def test_a_tool_is_called_and_its_result_goes_back(fake: FakeKobold) -> None:
     call = ToolCall("call_12345", "weather", {"place": "Łódź"})
     prompt = asks('call weather {"place": "Łódź"}', tools=(TOOL,))
-    assert await ask(fake, prompt, Role.MCP, chat_template="chatml") == [call]
+    assert await ask(fake, prompt, Role.MCP, chat_template="chatml") == [call, Ended(FinishReason.TOOL_CALLS)]
     assert fake.of(CHAT)[0].body["tools"][0]["function"]["name"] == "weather"
     results = (Message("assistant", "", tool_calls=(call,)), Message("tool", "31 degrees", tool_call_id=call.id))
     assert text_of(await ask(fake, Prompt(messages=results, tools=(TOOL,)))) == ANSWER
@@ -298,7 +321,7 @@ async def _collect(chat: Any, text: str) -> str:
 async def test_each_failure_has_its_sentence(
     fake: FakeKobold, kind: str, sentence: str, retryable: bool, heard: str
 ) -> None:
-    said: list[TextDelta | ToolCall] = []
+    said: list[ModelOutput] = []
     options = {"url": fake.url, "max_retries": 0, "read_timeout_s": 0.2}
     async with open_operation("kobold", Role.T2T, options) as chat:
         with pytest.raises(BindingFailed, match=sentence) as caught:
@@ -307,7 +330,7 @@ async def test_each_failure_has_its_sentence(
     assert text_of(said) == heard
 
 
-async def _note(chat: Any, text: str, said: list[TextDelta | ToolCall]) -> None:
+async def _note(chat: Any, text: str, said: list[ModelOutput]) -> None:
     async for item in chat.generate(asks(text)):
         said.append(item)
 
@@ -318,6 +341,31 @@ async def test_a_busy_server_is_asked_again_but_not_once_it_spoke(fake: FakeKobo
     with pytest.raises(BindingFailed):
         await ask(fake, asks("fail:cut"), max_retries=5)
     assert len(fake.exchanges) == 3
+
+
+async def test_tools_have_what_koboldcpp_stumbles_without(fake: FakeKobold) -> None:
+    """A description, properties, and a plain type of each; servers of the MCP leave them out."""
+    loose = ToolSpec(
+        "find",
+        "",
+        {
+            "properties": {
+                "a": {"anyOf": [{"type": "null"}, {"type": "integer"}], "title": "A"},
+                "b": {"type": ["string", "null"]},
+                "c": {"$ref": "#/$defs/C"},
+                "d": True,
+                "e": {"enum": ["x"]},
+            },
+            "required": ["a"],
+        },
+    )
+    await ask(fake, asks("Hello!", tools=(loose, ToolSpec("now", "The time.", {}))))
+    one, two = (tool["function"] for tool in fake.of(CHAT)[0].body["tools"])
+    kinds = {name: schema["type"] for name, schema in one["parameters"]["properties"].items()}
+    assert kinds == {"a": "integer", "b": ["string", "null"], "c": "object", "d": "string", "e": "string"}
+    assert one["description"] == "" and one["parameters"]["required"] == ["a"]
+    assert one["parameters"]["properties"]["a"]["title"] == "A"
+    assert two["parameters"] == {"type": "object", "properties": {}}
 
 
 async def test_tools_may_be_left_unused(fake: FakeKobold) -> None:

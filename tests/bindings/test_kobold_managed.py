@@ -1,7 +1,10 @@
 """The kobold binding with a KoboldCPP of its own: a real program, started, shared, watched and stopped."""
 
 import asyncio
+import importlib
 import json
+import socket
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,10 @@ import pytest
 
 from e2e.promises import check_turn
 from e2e.visitor import end_of, pcm_of, text_of, visitor
-from fakes.binding_rig import Places, open_engines, open_operation
+from fakes.binding_rig import BINDINGS, Places, open_engines, open_operation
 from fakes.kobold_server import TESTS, TOKENS, kobold_command
 from fakes.server_process import running_server
+from greenroom.bindings.discovery import BindingShelf
 from greenroom.bindings.programs import Programs
 from greenroom.errors import BindingFailed, Unavailable
 from greenroom.values import Message, Prompt, Role, SpeechText, TextDelta
@@ -123,6 +127,64 @@ async def test_one_that_does_not_come_up_says_why(programs: Programs, options: d
     with pytest.raises(BindingFailed, match=r"(?s)ended with exit code 2.*Unknown model architecture"):
         async with open_operation("kobold", Role.T2T, options, Places(programs=lambda: programs)):
             pass
+
+
+async def test_what_the_settings_file_decides_is_known_here(programs: Programs, options: dict[str, Any]) -> None:
+    """KoboldCPP listens at the port that was chosen in its launcher, whatever it is told, and wants the password."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    Path(options["kcpps_filepath"]).write_text(json.dumps({"port_param": port, "password": " sesame "}))
+    async with open_operation("kobold", Role.T2T, options, Places(programs=lambda: programs)) as chat:
+        assert await answer(chat) == ANSWER
+        assert programs.status()[0].port == port
+
+
+@pytest.mark.parametrize(
+    "settings", [{"port_param": 5001}, {"port_param": None, "password": None}, {"port_param": "x"}]
+)
+def test_a_port_that_nobody_chose_is_a_free_one(options: dict[str, Any], settings: dict[str, Any]) -> None:
+    found = read_settings_of(options, settings)
+    assert (found.port, found.password) == (None, None)
+
+
+def kobold_package() -> str:
+    return BindingShelf((BINDINGS,)).get("kobold").operation(Role.T2T).__module__.rpartition(".")[0]
+
+
+def test_paths_may_count_from_the_home_folder(tmp_path: Path) -> None:
+    """As in a configuration of jaison's, which is read wherever the server is started."""
+    folder = tmp_path / "home" / "models" / "kobold"
+    folder.mkdir(parents=True)
+    for name, text in (("koboldcpp.exe", ""), ("my.kcpps", "{}")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    program_of = importlib.import_module(f"{kobold_package()}.server").program_of
+    place = Places(models=folder.parent).place(BindingShelf((BINDINGS,)).get("kobold"))
+    found, _ = program_of("models/kobold/koboldcpp.exe", "models/kobold/my.kcpps", place)
+    assert found.command[0] == str(folder / "koboldcpp.exe") and str(folder / "my.kcpps") in found.command
+    line = f'"{sys.executable}" models/kobold/koboldcpp.exe'
+    found, _ = program_of(line, None, place)
+    assert found.command[:2] == (sys.executable, "models/kobold/koboldcpp.exe")
+
+
+def read_settings_of(options: dict[str, Any], settings: Any) -> Any:
+    path = Path(options["kcpps_filepath"])
+    path.write_text(settings if isinstance(settings, str) else json.dumps(settings))
+    return importlib.import_module(f"{kobold_package()}.settings_file").read_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [({"ssl": ["cert.pem", "key.pem"]}, "take ssl out"), ([1], "holds no settings"), ("{", "cannot be read")],
+)
+async def test_settings_files_that_are_of_no_use(
+    programs: Programs, options: dict[str, Any], settings: Any, sentence: str
+) -> None:
+    Path(options["kcpps_filepath"]).write_text(settings if isinstance(settings, str) else json.dumps(settings))
+    with pytest.raises(Unavailable, match=sentence):
+        async with open_operation("kobold", Role.T2T, options, Places(programs=lambda: programs)):
+            raise AssertionError
 
 
 @pytest.mark.parametrize(

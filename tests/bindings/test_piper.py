@@ -374,7 +374,19 @@ async def test_a_language_that_needs_more_packages(places: Places, monkeypatch: 
     monkeypatch.setitem(sys.modules, "piper.phonemize_chinese", None)
     path = places.models / "piper" / f"{ONE}.onnx.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "phoneme_type": "pinyin"}))
-    with pytest.raises(Unavailable, match=r"piper-tts\[zh\]"):
+    folder = path.parent / "g2pW"
+    with pytest.raises(Unavailable, match=r"needs the model g2pW .*piper-tts\[zh\].*python -c .*" + folder.as_posix()):
+        await load(places)  # or the package would fetch it without a word
+    folder.mkdir()
+    (folder / "g2pw.onnx").write_bytes(b"")
+    with pytest.raises(Unavailable, match=r"for its language: .*piper-tts\[zh\]"):
+        await load(places)
+
+
+async def test_a_voice_of_a_language_that_espeak_does_not_know(places: Places) -> None:
+    path = places.models / "piper" / f"{ONE}.onnx.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "espeak": {"voice": "xx-nowhere"}}))
+    with pytest.raises(BindingFailed, match=f"the voice {ONE} failed: .*xx-nowhere"):
         await load(places)
 
 

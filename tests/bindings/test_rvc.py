@@ -435,6 +435,39 @@ async def test_files_that_are_damaged_or_something_else(places: Places) -> None:
     await refused(places, Unavailable, "HuBERT in .* does not load")
 
 
+async def test_voices_that_were_made_by_applio(places: Places, caplog: pytest.LogCaptureFixture) -> None:
+    """It writes down what it used; what only it has is named."""
+    import torch
+
+    path = places.assets / "rvc" / "weights" / "ana.pth"
+    voice = torch.load(path, weights_only=True)
+    torch.save({**voice, "sr": RATE, "vocoder": "RefineGAN"}, path)
+    await refused(places, Unavailable, "was made with Applio's vocoder RefineGAN; voices of HiFi-GAN can speak")
+    newer = {
+        name.replace(".weight_g", ".parametrizations.weight.original0").replace(
+            ".weight_v", ".parametrizations.weight.original1"
+        ): weight
+        for name, weight in voice["weight"].items()
+    }
+    assert newer.keys() != voice["weight"].keys()
+    made = {"weight": newer, "f0": True, "vocoder": "HiFi-GAN", "embedder_model": "japanese-hubert-base"}
+    torch.save({**voice, **made}, path)
+    async with open_operation("rvc", Role.FILTER_AUDIO, PM, places):
+        assert "made to hear with japanese-hubert-base" in caplog.text
+
+
+async def test_a_hubert_that_is_not_rvcs(places: Places) -> None:
+    """It lacks the layer that voices of v1 need, which would be filled by lot without a word."""
+    from safetensors.torch import load_file, save_file
+
+    path = places.assets / "rvc" / "hubert_base" / "model.safetensors"
+    weights = {name: tensor for name, tensor in load_file(path).items() if not name.startswith("final_proj")}
+    save_file(weights, path, {"format": "pt"})
+    await refused(places, Unavailable, "is not RVC's.*greenroom install model rvc hubert_base", voice="bea")
+    async with open_operation("rvc", Role.FILTER_AUDIO, {**PM, "voice": "ana"}, places) as voice:
+        assert [piece async for piece in voice.apply(cut(hum(RATE, 0.2)))]
+
+
 async def test_a_speaker_that_the_voice_has_not(places: Places) -> None:
     await refused(places, BadRequest, "has 2 speakers, the first is 0", speaker_id=2)
 

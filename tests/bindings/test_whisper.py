@@ -6,7 +6,9 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -319,6 +321,47 @@ async def test_what_is_no_model(tmp_path: Path) -> None:
 async def test_a_device_that_is_not_there(places: Places) -> None:
     with pytest.raises(Unavailable, match="does not load"):
         async with open_operation("whisper", Role.STT, {**QUICK, "device": "cuda:63"}, places):
+            raise AssertionError
+
+
+class _CardWithoutLibraries:
+    """A model that loads on a graphics card and fails as soon as it hears something."""
+
+    supported_languages = ("en",)
+
+    def __init__(self, real: Any, folder: str, **options: Any) -> None:
+        self.asked = options["device"]
+        self._real = real(folder, **{**options, "device": "cpu"})
+        self.model = self._real.model if self.asked == "cpu" else SimpleNamespace(device="cuda", compute_type="float16")
+
+    def transcribe(self, *arguments: Any, **options: Any) -> Any:
+        if self.asked != "cpu":
+            raise RuntimeError("Library libcublas.so.12 is not found or cannot be loaded")
+        return self._real.transcribe(*arguments, **options)
+
+
+async def test_a_graphics_card_without_its_libraries(
+    places: Places, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where it was chosen by itself, the processor does the work; where it was asked for, it is said what to do."""
+    import faster_whisper
+
+    monkeypatch.setattr(faster_whisper, "WhisperModel", partial(_CardWithoutLibraries, faster_whisper.WhisperModel))
+    async with open_operation("whisper", Role.STT, {**QUICK, "device": "auto"}, places) as whisper:
+        assert await heard(whisper, flite(HELLO)) == HELLO
+    assert "libcublas" in caplog.text and "using the processor" in caplog.text
+    with pytest.raises(Unavailable, match=r"libcublas.*cuDNN.*device: cpu"):
+        async with open_operation("whisper", Role.STT, {**QUICK, "device": "cuda"}, places):
+            raise AssertionError
+
+
+@pytest.mark.parametrize(("name", "command"), [("large", "large-v3"), ("large-v3-turbo", "turbo")])
+async def test_names_of_whispers_own_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, command: str
+) -> None:
+    monkeypatch.setattr("greenroom.bindings.hub_models._in_cache", lambda name, config: None)
+    with pytest.raises(Unavailable, match=f"greenroom install model whisper {command}$"):
+        async with open_operation("whisper", Role.STT, {"model": name}, Places(models=tmp_path)):
             raise AssertionError
 
 

@@ -1,7 +1,8 @@
 """A fake KoboldCPP that speaks its real wire: HTTP/1.0, one connection a request, its own and OpenAI's endpoints.
 
 In the test's own loop: ``async with FakeKobold() as fake: fake.url``. As a program, started as KoboldCPP is:
-``python -m fakes.kobold_server --quiet --config X --host 127.0.0.1 --port N`` (with ``tests`` on the path).
+``python -m fakes.kobold_server --quiet --config X --host 127.0.0.1 --port N`` (with ``tests`` on the path). As there,
+a ``port_param`` in the settings file wins over ``--port`` unless it is 5001, and a password holds for POST alone.
 
 A prompt that holds ``fail:<kind>`` fails in that way: ``401 404 500 503`` a status, ``busy`` 503 once, ``bad`` its
 refusal of a payload, ``cut`` hangs up in mid-stream, ``stall`` goes silent after two tokens, ``slow`` never answers,
@@ -27,6 +28,8 @@ from fakes.raw_http import RawHttpServer, Reply, Request
 
 TOKENS = ("Hello", " there.", " I", " am", " Kobold.")
 MODEL = "koboldcpp/tiny-talker"
+USAGE = {"prompt_tokens": 29, "completion_tokens": 6, "total_tokens": 35}
+"""of every answer without tools: with them KoboldCPP tells none"""
 SPEAKERS = ["kobo", "cheery", "sleepy"]
 _FAILURE = re.compile(r"fail:([\w-]+)")
 _TOOL = re.compile(r"call (\w+) (\{.*\})", re.DOTALL)
@@ -69,13 +72,15 @@ class FakeKobold:
         return [exchange for exchange in self.exchanges if exchange.path == path]
 
     async def _handle(self, request: Request, reply: Reply) -> None:
-        if self.password and request.headers.get("authorization") != f"Bearer {self.password}":
+        locked = bool(self.password) and request.headers.get("authorization") != f"Bearer {self.password}"
+        if locked and request.method == "POST":
             detail = {"error": "Unauthorized", "msg": "Authentication key is missing.", "type": "unauthorized"}
             _whole(reply, {"detail": detail}, 401)
             return
         match request.method, request.path:
             case "GET", "/api/v1/model":
-                _whole(reply, {"result": MODEL if self.abilities["llm"] else "koboldcpp/inactive"})
+                name = MODEL if self.abilities["llm"] else "koboldcpp/inactive"
+                _whole(reply, {"result": "koboldcpp/protected-model" if locked else name})
             case "GET", "/api/extra/version":
                 _whole(reply, {"result": "KoboldCpp", "version": "1.104", **self.abilities})
             case "GET", "/api/extra/speakers_list":
@@ -168,6 +173,8 @@ class FakeKobold:
                     await asyncio.wait_for(stopped.wait(), 0.01)
             exchange.lost = stopped.is_set()
             reply.transport.write(_event(chat, "", "stop"))
+            if chat and (exchange.body.get("stream_options") or {}).get("include_usage"):
+                reply.transport.write(b"data: " + json.dumps({"choices": [], "usage": USAGE}).encode() + b"\n\n")
             if chat:
                 reply.transport.write(b"data: [DONE]\n\n")
             reply.drop()
@@ -261,7 +268,9 @@ async def _serve(port: int, config: str) -> None:
     if settings.get("broken"):
         print("Unknown model architecture", flush=True)
         raise SystemExit(2)
-    async with FakeKobold(port, config=config):
+    chosen = settings.get("port_param", 5001)
+    port = port if chosen == 5001 else chosen
+    async with FakeKobold(port, config=config, password=(settings.get("password") or "").strip()):
         await asyncio.get_running_loop().create_future()
 
 

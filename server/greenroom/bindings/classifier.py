@@ -53,6 +53,9 @@ class Classifier(Engine):
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+        except ImportError as error:
+            needed = " ".join(str(error).split())[:500]
+            raise Unavailable(f"the model in {folder} needs a further package: {needed}") from error
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise Unavailable(f"the model in {folder} does not load: {error}") from error
         self._model = model.to(self.device).eval()

@@ -5,6 +5,7 @@ GET <endpoint>/<owner>/<name>/resolve/<revision>/<path>                -> the fi
 """
 
 import fnmatch
+import glob
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 _MAX_LISTING_BYTES: Final = 32 << 20
 _MAX_PAGES: Final = 100
 _NEVER: Final = (".gitattributes", ".gitignore")
+_SAFE: Final = "model*.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Hub:
         if not found:
             wanted = f" that fits {', '.join(source.include)}" if source.include else ""
             raise BindingFailed(f"{source.repository} has no file{wanted}; look at {self.page(source.repository)}")
-        return tuple(found[path] for path in sorted(found))
+        return tuple(found[path] for path in sorted(found) if not (source.include and _is_twin(path, found)))
 
     async def _page(
         self, web: Web, url: str, source: HubSource, patience: Patience
@@ -108,6 +110,13 @@ class Hub:
             raise BindingFailed(f"{source.repository} has a file that cannot be written here: {error}") from None
         known = size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
         return RemoteFile(target, self.url(source, path), known, _checksum(item))
+
+
+def _is_twin(path: str, found: Mapping[str, Any]) -> bool:
+    """Whether it is a pickle of weights that are wanted as safetensors, too: the same numbers once more."""
+    folder, _, name = path.rpartition("/")
+    is_pickle = fnmatch.fnmatchcase(name, "pytorch_model*.bin*")
+    return is_pickle and any(fnmatch.fnmatchcase(other, f"{glob.escape(folder)}/{_SAFE}") for other in found)
 
 
 def _wanted(path: str, include: tuple[str, ...]) -> bool:

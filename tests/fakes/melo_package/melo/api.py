@@ -73,7 +73,7 @@ class TTS(nn.Module):  # type: ignore[misc]
         audio_list = []
         for t in texts:
             english.get_bert(t, language, self.device)
-            ids = [self.symbol_to_id[letter] for letter in t.lower() if letter in self.symbol_to_id]
+            ids = [self.symbol_to_id[letter] for letter in t.lower() if letter in self.symbol_to_id] or [0]
             self.spoken.append((t, speaker_id, sdp_ratio))
             self.model.speaking_rate = speed
             self.model.noise_scale = noise_scale
