@@ -1,18 +1,31 @@
 """Reads the events of one answer.
 
-content_block_delta, ..., message_delta, message_stop -> TextDelta ... ToolCall
+content_block_delta, ..., message_delta, message_stop -> TextDelta ... ToolCall ... Ended
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from greenroom.bindings.chat_format import token_count
 from greenroom.errors import BindingFailed
-from greenroom.values import TextDelta, ToolCall
+from greenroom.values import Ended, FinishReason, TextDelta, ToolCall
 
 _RETRYABLE = frozenset({"overloaded_error", "rate_limit_error", "api_error", "timeout_error"})
 _KEPT = ("thinking", "redacted_thinking")
+_REASONS = {
+    "end_turn": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+    "pause_turn": FinishReason.STOP,
+    "max_tokens": FinishReason.LENGTH,
+    "model_context_window_exceeded": FinishReason.LENGTH,
+    "tool_use": FinishReason.TOOL_CALLS,
+    "refusal": FinishReason.CONTENT_FILTER,
+}
+_CUT_SHORT = (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
+_PROMPT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+"""side by side: none is in another"""
 
 
 @dataclass(slots=True)
@@ -34,6 +47,7 @@ class AnswerReader:
     _said: bool = False
     _stop_reason: str = ""
     _stop_details: Any = None
+    _usage: dict[str, Any] = field(default_factory=dict)
     _tools: dict[Any, _ToolUse] = field(default_factory=dict)
     _open: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
@@ -42,6 +56,9 @@ class AnswerReader:
         block, delta = event.get("content_block"), event.get("delta")
         index = event.get("index")
         match event.get("type"):
+            case "message_start":
+                message = event.get("message")
+                self._count(message.get("usage") if isinstance(message, dict) else None)
             case "content_block_start" if isinstance(block, dict):
                 return self._begin(index, block)
             case "content_block_delta" if isinstance(delta, dict):
@@ -51,11 +68,17 @@ class AnswerReader:
             case "message_delta" if isinstance(delta, dict):
                 self._stop_reason = str(delta.get("stop_reason") or self._stop_reason)
                 self._stop_details = delta.get("stop_details")
+                self._count(event.get("usage"))
             case "message_stop":
                 self.ended = True
             case "error":
                 self._fail(event.get("error"))
         return []
+
+    def _count(self, usage: Any) -> None:
+        """What comes later counts from the start as well."""
+        if isinstance(usage, dict):
+            self._usage |= {name: value for name, value in usage.items() if value is not None}
 
     def _begin(self, index: Any, block: dict[str, Any]) -> list[TextDelta | ToolCall]:
         kind = block.get("type")
@@ -112,8 +135,11 @@ class AnswerReader:
         what = "is overloaded" if kind == "overloaded_error" else "failed while answering"
         raise BindingFailed(f"{self.host} {what}: {said}", retryable=kind in _RETRYABLE)
 
-    def finish(self, *, may_be_empty: bool) -> None:
+    def finish(self, *, may_be_empty: bool) -> Iterator[Ended]:
         """At the end. :raises BindingFailed: if the answer was refused, did not fit, or is empty."""
+        ended = self._ended()
+        if self._said or self.calls or may_be_empty or ended.reason in _CUT_SHORT:
+            yield ended
         if self._stop_reason == "refusal":
             details = self._stop_details if isinstance(self._stop_details, Mapping) else {}
             why = details.get("explanation") or details.get("category")
@@ -125,3 +151,15 @@ class AnswerReader:
         if self._stop_reason == "max_tokens":
             raise BindingFailed(f"{self.host} used up max_tokens before it said a word; raise max_tokens")
         raise BindingFailed(f"{self.host} answered with no text", retryable=True)
+
+    def _ended(self) -> Ended:
+        usage = self._usage
+        counts = [count for name in _PROMPT_COUNTS if (count := token_count(usage.get(name))) is not None]
+        details = usage.get("output_tokens_details")
+        return Ended(
+            _REASONS.get(self._stop_reason),
+            sum(counts) or None,
+            token_count(usage.get("output_tokens")),
+            token_count(usage.get("cache_read_input_tokens")),
+            token_count(details.get("thinking_tokens")) if isinstance(details, Mapping) else None,
+        )

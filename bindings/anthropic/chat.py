@@ -1,6 +1,6 @@
 """Roles t2t and mcp: messages, streamed.
 
-Prompt -> POST /v1/messages -> events -> TextDelta ... ToolCall
+Prompt -> POST /v1/messages -> events -> TextDelta ... ToolCall ... Ended
 """
 
 import asyncio
@@ -11,15 +11,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from greenroom.bindings.retrying import pause_s
 from greenroom.bindings.roles import OWNER_ONLY, Options, TextToText
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Prompt, Role, TextDelta, ToolCall
+from greenroom.values import ModelOutput, Prompt, Role, ToolCall
 
 from .answer import AnswerReader
 from .connection import WITH_SAMPLING, AnthropicEngine, AnthropicOperation, ConnectionOptions
-from .messages import api_messages, api_tools, system_blocks
+from .messages import api_messages, api_tools, output_format, system_blocks
 
-_LONGEST_WAIT_S = 2.0
 _SAMPLING = ("temperature", "top_p", "top_k")
 _OPTIONAL = (*_SAMPLING, "thinking", "output_config")
 """parameters without which the request still means the same"""
@@ -54,13 +54,15 @@ class ChatOptions(ConnectionOptions):
 class Chat(AnthropicOperation, TextToText[AnthropicEngine]):
     Options: ClassVar[type[Options]] = ChatOptions
     options: ChatOptions
+    keeps_formats = True
 
-    async def generate(self, prompt: Prompt) -> AsyncIterator[TextDelta | ToolCall]:
+    async def generate(self, prompt: Prompt) -> AsyncIterator[ModelOutput]:
         """:raises BindingFailed: also after text was yielded, if the stream breaks; :raises BadRequest: no prompt."""
         attempt = 0
         refused = self.engine.refused.setdefault(self.options.model, set())
+        once: set[str] = set()
         while True:
-            body = self._body(prompt, refused)
+            body = self._body(prompt, refused | once)
             emitted = False
             try:
                 async with aclosing(self._answer(body)) as items:
@@ -69,16 +71,19 @@ class Chat(AnthropicOperation, TextToText[AnthropicEngine]):
                         yield item
                 return
             except BindingFailed as failure:
-                if emitted or not (_ask_otherwise(failure, body, refused) or failure.retryable):
+                otherwise = not emitted and (
+                    self._ask_without_thoughts(failure, prompt, once) or _ask_otherwise(failure, body, refused)
+                )
+                if emitted or not (otherwise or failure.retryable):
                     raise
                 if failure.retryable:
-                    wait_s = _wait_s(failure, attempt)
-                    if attempt >= self.options.max_retries or wait_s > _LONGEST_WAIT_S:
+                    wait_s = pause_s(failure, attempt)
+                    if attempt >= self.options.max_retries or wait_s is None:
                         raise
                     attempt += 1
                     await asyncio.sleep(wait_s)
 
-    async def _answer(self, body: dict[str, Any]) -> AsyncGenerator[TextDelta | ToolCall, None]:
+    async def _answer(self, body: dict[str, Any]) -> AsyncGenerator[ModelOutput, None]:
         engine = self.engine
         reader = AnswerReader(engine.failures.host, engine.failures.clean)
         version = WITH_SAMPLING if any(name in body for name in _SAMPLING) else None
@@ -90,7 +95,8 @@ class Chat(AnthropicOperation, TextToText[AnthropicEngine]):
                     yield item
         if not reader.ended:
             raise engine.failures.cut_off()
-        reader.finish(may_be_empty=self.role is Role.MCP)
+        for ended in reader.finish(may_be_empty=self.role is Role.MCP):
+            yield ended
 
     def _body(self, prompt: Prompt, refused: set[str]) -> dict[str, Any]:
         options, sampling = self.options, prompt.sampling
@@ -107,6 +113,8 @@ class Chat(AnthropicOperation, TextToText[AnthropicEngine]):
             body["system"] = system
         if prompt.tools:
             body["tools"] = api_tools(prompt)
+            if prompt.must_call and self._thinking() is None:  # who thinks decides by itself
+                body["tool_choice"] = {"type": "any"}
         if stops := [stop for stop in sampling.stop if stop.strip()]:
             body["stop_sequences"] = stops
         wanted: dict[str, Any] = {"thinking": self._thinking()}
@@ -119,7 +127,20 @@ class Chat(AnthropicOperation, TextToText[AnthropicEngine]):
                 "top_k": (options.top_k if sampling.top_k is None else sampling.top_k) or None,
             }
         body |= {name: value for name, value in wanted.items() if value is not None and name not in refused}
+        if prompt.response_format is not None:
+            form = output_format(prompt.response_format)
+            body["output_config"] = {**body.get("output_config", {}), "format": form}
         return body | options.extra_body
+
+    def _ask_without_thoughts(self, failure: BindingFailed, prompt: Prompt, once: set[str]) -> bool:
+        """Whether the request may succeed without thinking: before the tool calls of another model, or of before a
+        restart, the thinking is missing that the API wants there, or is such as it cannot read."""
+        of_history = "messages" in failure.message and "thinking" in failure.message
+        if once or (failure.details or {}).get("status") != 400 or not of_history:
+            return False
+        once.add("thinking")
+        self.engine.forget_thoughts(call.id for message in prompt.messages for call in message.tool_calls)
+        return True
 
     def _thinking(self) -> dict[str, Any] | None:
         if self.options.thinking_budget is not None:
@@ -135,11 +156,6 @@ def _within_one(option: float | None, sampling: float | None) -> float | None:
     return None if value is None else min(value, 1.0)
 
 
-def _wait_s(failure: BindingFailed, attempt: int) -> float:
-    asked = (failure.details or {}).get("retry_after_s")
-    return 0.25 * 2.0**attempt if asked is None else float(asked)
-
-
 def _ask_otherwise(failure: BindingFailed, body: dict[str, Any], refused: set[str]) -> bool:
     """Whether the request may succeed without a parameter that this model refuses. Of two that exclude each other,
     temperature stays."""
@@ -147,7 +163,7 @@ def _ask_otherwise(failure: BindingFailed, body: dict[str, Any], refused: set[st
         return False
     words = set(_WORD.findall(failure.message))
     words |= {"output_config"} if "effort" in words else set()
-    named = [name for name in _OPTIONAL if name in body and name in words]
+    named = [name for name in _OPTIONAL if name in body and name in words and name not in refused]
     if len(named) > 1 and "temperature" in named:
         named.remove("temperature")
     refused.update(named)

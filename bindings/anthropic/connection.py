@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
 from greenroom.bindings.server_events import EventDecoder
+from greenroom.bindings.warming import greet, rehearse
 from greenroom.bindings.web_address import web_address
 
 if TYPE_CHECKING:
@@ -62,14 +63,27 @@ class AnthropicEngine(Engine):
         """by id of a tool call: the thinking before it, which the API wants back with its result"""
         self._client = client
         self._is_official = host == OFFICIAL_HOST
+        self._greeting: asyncio.Task[object] | None = None
+
+    async def greet(self) -> None:
+        """Connect already."""
+        if self.failures.key is not None or not self._is_official:
+            self._greeting = await greet(str(self._client.base_url), self.list_models)
 
     async def close(self) -> None:
+        if self._greeting is not None:
+            self._greeting.cancel()
+            await asyncio.gather(self._greeting, return_exceptions=True)
         await self._client.close()
 
     def keep_thoughts(self, call_id: str, blocks: Sequence[dict[str, Any]]) -> None:
         self.thoughts[call_id] = blocks
         while len(self.thoughts) > _THOUGHTS_KEPT:
             self.thoughts.popitem(last=False)
+
+    def forget_thoughts(self, call_ids: Iterable[str]) -> None:
+        for call_id in call_ids:
+            self.thoughts.pop(call_id, None)
 
     async def events(self, body: Mapping[str, Any], version: str | None) -> AsyncGenerator[dict[str, Any], None]:
         """The events of one streamed answer. Leaving early closes the connection.
@@ -155,6 +169,13 @@ class AnthropicOperation(Operation[AnthropicEngine]):
 
     @classmethod
     async def open_engine(cls, options: Any, place: Place) -> AnthropicEngine:
+        """Connects already, so that the first answer need not wait for it."""
+        engine = await cls._opened(options, place)
+        await engine.greet()
+        return engine
+
+    @classmethod
+    async def _opened(cls, options: Any, place: Place) -> AnthropicEngine:
         key = place.secret("ANTHROPIC_API_KEY", options.base_url)
         return await asyncio.to_thread(_open, options, key)  # the SDK's import takes a second
 
@@ -164,7 +185,7 @@ class AnthropicOperation(Operation[AnthropicEngine]):
         host = urlsplit(options.base_url).hostname or ""
         if host == OFFICIAL_HOST and place.secret("ANTHROPIC_API_KEY", options.base_url) is None:
             return ()
-        engine = await cls.open_engine(options.model_copy(update={"connect_timeout_s": _LIST_TIMEOUT_S}), place)
+        engine = await cls._opened(options.model_copy(update={"connect_timeout_s": _LIST_TIMEOUT_S}), place)
         try:
             return await engine.list_models()
         finally:
@@ -180,6 +201,22 @@ async def _read_out(pieces: AsyncIterator[bytes]) -> None:
 
 
 def _open(options: ConnectionOptions, key: str | None) -> AnthropicEngine:
+    """In a thread of its own."""
+    rehearse(_rehearsal, b'data: {"type": "message_stop"}\n\n', "text/event-stream")
+    return _engine(options, key)
+
+
+async def _rehearsal(base_url: str) -> None:
+    engine = _engine(ConnectionOptions.model_validate({"base_url": base_url}), None)
+    try:
+        async with aclosing(engine.events({"model": "rehearsal"}, None)) as events:
+            async for _ in events:
+                pass
+    finally:
+        await engine.close()
+
+
+def _engine(options: ConnectionOptions, key: str | None) -> AnthropicEngine:
     import httpx2
     from anthropic import AsyncAnthropic
 

@@ -4,7 +4,6 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import httpx2
@@ -12,8 +11,10 @@ from anthropic import APIConnectionError, APIStatusError
 
 from greenroom.bindings.chat_format import error_message
 from greenroom.bindings.failure_text import causes, one_line
+from greenroom.bindings.retrying import retry_after_s
 from greenroom.errors import BindingFailed
 
+_BUSY = (408, 409)
 _KEY_LIKE = re.compile(r"\bsk-[\w*.-]{4,}")
 
 
@@ -35,7 +36,7 @@ class Failures:
         status = error.status_code
         said = self.clean(error_message(error.body) or error.response.text)
         details: dict[str, Any] = {"status": status}
-        wait_s = _retry_after_s(error)
+        wait_s = retry_after_s(error.response.headers)
         if wait_s is not None:
             details["retry_after_s"] = wait_s
         retryable = False
@@ -61,7 +62,7 @@ class Failures:
             case 529:
                 sentence = f"{self.host} is overloaded, try again later: {said}"
                 retryable = True
-            case _ if status >= 500:
+            case _ if status >= 500 or status in _BUSY:
                 sentence = f"{self.host} failed with status {status}: {said or 'no reason given'}"
                 retryable = True
             case _ if 300 <= status < 400:
@@ -100,12 +101,3 @@ class Failures:
 
     def nonsense(self, what: str) -> BindingFailed:
         return BindingFailed(f"{self.host} answered with {what}: is base_url right?")
-
-
-def _retry_after_s(error: APIStatusError) -> float | None:
-    """A date, or nonsense, counts as none."""
-    try:
-        wait_s = float(error.response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return max(0.0, wait_s) if isfinite(wait_s) else None

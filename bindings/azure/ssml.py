@@ -27,8 +27,6 @@ class Manner:
 def ssml(text: str, manner: Manner) -> str:
     """Whatever stands in the text is read, never obeyed."""
     body = escape(without_controls(text))
-    if _LANGUAGE.fullmatch(manner.language):
-        body = f"<lang xml:lang={quoteattr(manner.language)}>{body}</lang>"
     how = ""
     if manner.rate != 1.0:
         how += f' rate="{manner.rate:g}"'
@@ -38,6 +36,8 @@ def ssml(text: str, manner: Manner) -> str:
         how += f' volume="{manner.volume}"'
     if how:
         body = f"<prosody{how}>{body}</prosody>"
+    if _LANGUAGE.fullmatch(manner.language):  # within prosody the service takes none
+        body = f"<lang xml:lang={quoteattr(manner.language)}>{body}</lang>"
     if manner.style:
         degree = f' styledegree="{manner.style_degree:g}"' if manner.style_degree != 1.0 else ""
         body = f"<mstts:express-as style={quoteattr(manner.style)}{degree}>{body}</mstts:express-as>"

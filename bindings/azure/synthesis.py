@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from greenroom.bindings.retrying import pause_s
 from greenroom.bindings.roles import Engine, Options, Place, TextToSpeech, Voice
 from greenroom.bindings.spoken_text import utterances
 from greenroom.bindings.threads import stream_from_thread
@@ -127,7 +128,7 @@ class Synthesis(TextToSpeech[SynthesisEngine]):
         )
 
     async def _with_retries(self, document: str) -> AsyncGenerator[Item, None]:
-        for left in range(self.options.max_retries, -1, -1):
+        for attempt in range(self.options.max_retries + 1):
             sounded = False
             try:
                 async with aclosing(self._utter(document)) as items:
@@ -135,8 +136,10 @@ class Synthesis(TextToSpeech[SynthesisEngine]):
                         sounded = True
                         yield item
             except BindingFailed as failure:
-                if sounded or left == 0 or not failure.retryable:
+                wait_s = pause_s(failure, attempt)
+                if sounded or attempt == self.options.max_retries or wait_s is None:
                     raise
+                await asyncio.sleep(wait_s)
             else:
                 if not sounded:
                     raise BindingFailed(

@@ -12,7 +12,7 @@ from .lines import Item, Word
 
 SAMPLE_RATE = 24_000
 _BYTES_A_MS = SAMPLE_RATE * 2 / 1000
-_LATE_MS = 300.0
+_LATE_MS = 1000.0
 """how much sound may pass before mouth shapes that belong to a word are no longer waited for"""
 
 

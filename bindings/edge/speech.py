@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from greenroom.bindings.retrying import pause_s
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Options, Place, TextToSpeech, Voice
 from greenroom.bindings.service_failures import ServiceFailures
 from greenroom.bindings.spoken_text import WordFinder, utterances
@@ -115,7 +116,7 @@ class Speech(TextToSpeech[EdgeEngine]):
         return self.options.voice
 
     async def _with_retries(self, text: str, voice: str) -> AsyncGenerator[bytes | WordTime, None]:
-        for left in range(self.options.max_retries, -1, -1):
+        for attempt in range(self.options.max_retries + 1):
             sounded = False
             try:
                 async with aclosing(self._speak(text, voice)) as items:
@@ -123,8 +124,10 @@ class Speech(TextToSpeech[EdgeEngine]):
                         sounded = True
                         yield item
             except BindingFailed as failure:
-                if sounded or left == 0 or not failure.retryable:
+                wait_s = pause_s(failure, attempt)
+                if sounded or attempt == self.options.max_retries or wait_s is None:
                     raise
+                await asyncio.sleep(wait_s)
             else:
                 return
 
@@ -179,13 +182,16 @@ class Speech(TextToSpeech[EdgeEngine]):
             raise _refused(failures) from error
         except aiohttp.ClientResponseError as error:
             refused = error.status == 403
-            raise (_refused(failures) if refused else failures.of_status(error.status, error.message)) from error
+            said = failures.of_status(error.status, error.message, error.headers)
+            raise (_refused(failures) if refused else said) from error
         except errors.WebSocketError as error:
             raise failures.cut_off(str(error)) from error
         except (errors.EdgeTTSException, ValueError, KeyError, TypeError) as error:
             raise failures.nonsense(f"something that is no speech ({failures.clean(str(error))})") from error
         except aiohttp.ClientConnectorError as error:
             raise failures.of_connecting(error) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise failures.of_connecting(TimeoutError()) from error
         except TimeoutError as error:
             raise failures.silent() from error
         except (aiohttp.ClientError, OSError) as error:

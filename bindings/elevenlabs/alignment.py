@@ -24,16 +24,15 @@ class Alignment:
     _end_ms: float = 0.0
 
     def take(self, aligned: Any) -> list[WordTime]:
-        """``aligned``: ``{chars, charStartTimesMs, charDurationsMs}``, counted from the piece's own start; nonsense is
-        passed over, as the sound is what counts."""
+        """``aligned``: ``{chars, charStartTimesMs, charDurationsMs}``, counted from the piece's own start; the last is
+        also written charsDurationsMs. Nonsense is passed over, as the sound is what counts."""
         if not isinstance(aligned, dict):
             return []
-        rows = zip(
-            aligned.get("chars") or (),
-            aligned.get("charStartTimesMs") or (),
-            aligned.get("charDurationsMs") or (),
-            strict=False,
-        )
+        columns = [aligned.get("chars"), aligned.get("charStartTimesMs")]
+        columns.append(aligned.get("charDurationsMs") or aligned.get("charsDurationsMs"))
+        if not all(isinstance(column, list) for column in columns):
+            return []
+        rows = zip(*columns, strict=False)
         words: list[WordTime] = []
         end_ms = self._begin_ms
         for character, start, duration in rows:

@@ -101,10 +101,16 @@ class ElevenEngine(Engine):
         return f"ws{self._base_url.removeprefix('http')}{path}?{urlencode(query)}"
 
     async def voice_id(self, name: str) -> str:
-        """Of a voice named by id or name. :raises BindingFailed: for a name that nobody has."""
+        """Of a voice named by id or name; for one that everybody has, nobody is asked.
+
+        :raises BindingFailed: for a name that nobody has.
+        """
         if _ID.fullmatch(name):
             return name
         wanted = name.strip().casefold()
+        for voice in READY_MADE:
+            if voice.name.casefold() == wanted:
+                return voice.id
         voices = [*READY_MADE, *await self.voices()]
         for fits in (str.__eq__, str.startswith):  # the service adds to names: "George - Warm Storyteller"
             for voice in voices:

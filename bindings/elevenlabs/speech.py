@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from greenroom.bindings.live_socket import Retold, Talk
+from greenroom.bindings.retrying import pause_s
 from greenroom.bindings.roles import Model, Options, Place, TextToSpeech, Voice
 from greenroom.bindings.service_failures import ServiceFailures
 from greenroom.bindings.spoken_text import FirstClause, WordFinder, is_speakable, without_controls
@@ -98,7 +99,7 @@ class Speech(TextToSpeech[ElevenEngine]):
             if first is None:
                 return
             url = _url(self.engine, self.options, await self.engine.voice_id(first.voice or self.options.voice))
-            for left in range(self.options.max_retries, -1, -1):
+            for attempt in range(self.options.max_retries + 1):
                 sounded = False
                 try:
                     async with aclosing(self._speak(url, retold)) as items:
@@ -106,8 +107,10 @@ class Speech(TextToSpeech[ElevenEngine]):
                             sounded = True
                             yield item
                 except BindingFailed as failure:
-                    if sounded or left == 0 or not failure.retryable:
+                    wait_s = pause_s(failure, attempt)
+                    if sounded or attempt == self.options.max_retries or wait_s is None:
                         raise
+                    await asyncio.sleep(wait_s)
                 else:
                     return
         finally:

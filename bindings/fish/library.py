@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from greenroom.bindings.roles import Voice
+from greenroom.errors import BindingFailed
 
 from .service import FishEngine
 
@@ -33,6 +34,6 @@ async def _listed(engine: FishEngine, own: bool) -> "list[FishVoice]":
         page = await engine.client.voices.list(
             page_size=_PAGE, self_only=own, sort_by="created_at" if own else "task_count"
         )
-    except (FishAudioError, httpx.HTTPError, ValueError):
+    except (FishAudioError, BindingFailed, httpx.HTTPError, ValueError):
         return []
     return list(page.items)

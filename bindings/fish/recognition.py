@@ -7,12 +7,13 @@ import asyncio
 import io
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from greenroom.bindings.pcm import MonoConverter
-from greenroom.bindings.roles import Options, SpeechToText
+from greenroom.bindings.retrying import pause_s
+from greenroom.bindings.roles import Options, Place, SpeechToText
 from greenroom.errors import BindingFailed
 from greenroom.values import Audio, Transcript
 
@@ -20,7 +21,6 @@ from .service import FishEngine, FishOperation, FishOptions
 
 _SAMPLE_RATE = 16_000
 _SHORTEST_BYTES = _SAMPLE_RATE * 2 // 10
-_WAIT_S = 0.25
 
 
 class RecognitionOptions(FishOptions):
@@ -32,6 +32,13 @@ class RecognitionOptions(FishOptions):
 class Recognition(FishOperation, SpeechToText[FishEngine]):
     Options: ClassVar[type[Options]] = RecognitionOptions
     options: RecognitionOptions
+
+    @classmethod
+    async def open_engine(cls, options: Any, place: Place) -> FishEngine:
+        """Connects already, so that the first words need not wait for it. :raises BindingFailed:"""
+        engine = await super().open_engine(options, place)
+        await engine.greet()
+        return engine
 
     async def transcribe(self, audio: AsyncIterator[Audio], hint: str) -> AsyncGenerator[Transcript, None]:
         """One final transcript; the service takes no hints. Less than a tenth of a second holds no word: nothing is
@@ -52,22 +59,20 @@ class Recognition(FishOperation, SpeechToText[FishEngine]):
             try:
                 return await self._recognize(wav)
             except BindingFailed as failure:
-                if attempt >= self.options.max_retries or not failure.retryable:
+                wait_s = pause_s(failure, attempt)
+                if attempt >= self.options.max_retries or wait_s is None:
                     raise
-            await asyncio.sleep(_WAIT_S * 2**attempt)
+            await asyncio.sleep(wait_s)
             attempt += 1
 
     async def _recognize(self, wav: bytes) -> str:
         import httpx
         from fishaudio.core.omit import OMIT
-        from fishaudio.exceptions import APIError
 
         failures = self.engine.failures
         language = self.options.language or OMIT
         try:
             answer = await self.engine.client.asr.transcribe(audio=wav, language=language)
-        except APIError as error:
-            raise failures.of_status(error.status, error.message) from error
         except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
             raise failures.silent() from error
         except (httpx.ReadError, httpx.RemoteProtocolError) as error:

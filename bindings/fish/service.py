@@ -1,19 +1,25 @@
 """The connections to Fish Audio, shared by both roles and all sessions."""
 
 import asyncio
+import json
 from collections.abc import Hashable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from greenroom.bindings.chat_format import error_message
 from greenroom.bindings.live_socket import Sockets
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Operation, Options, Place
 from greenroom.bindings.service_failures import ServiceFailures
+from greenroom.bindings.warming import greet, rehearse
 from greenroom.bindings.web_address import web_address
 from greenroom.errors import BindingFailed
 
 if TYPE_CHECKING:
+    import httpx
     from fishaudio import AsyncFishAudio
 
 KEY = "FISH_API_KEY"
@@ -48,6 +54,12 @@ class FishEngine(Engine):
         self.sockets = sockets
         self.failures = failures
         self._base_url = base_url
+        self._greeting: asyncio.Task[object] | None = None
+
+    async def greet(self) -> None:
+        """Connect already, for requests."""
+        if self.failures.key is not None:
+            self._greeting = await greet(self._base_url, partial(self.client.voices.list, page_size=1))
 
     def check(self) -> None:
         """:raises BindingFailed: naming the key, where the service is known to want one and there is none."""
@@ -63,6 +75,9 @@ class FishEngine(Engine):
         return {**headers, "model": backend} if backend != "default" else headers
 
     async def close(self) -> None:
+        if self._greeting is not None:
+            self._greeting.cancel()
+            await asyncio.gather(self._greeting, return_exceptions=True)
         await self.sockets.close()
         await self.client.close()
 
@@ -84,6 +99,23 @@ class FishOperation(Operation[FishEngine]):
 
 
 def _open(options: FishOptions, key: str | None) -> FishEngine:
+    """In a thread of its own."""
+    rehearse(_rehearsal, b'{"text": "", "duration": 0, "segments": []}', "application/json")
+    return _engine(options, key)
+
+
+async def _rehearsal(base_url: str) -> None:
+    import httpx
+
+    engine = _engine(FishOptions.model_validate({"base_url": base_url}), None)
+    try:
+        with suppress(httpx.HTTPError):
+            await engine.client.asr.transcribe(audio=b"")
+    finally:
+        await engine.close()
+
+
+def _engine(options: FishOptions, key: str | None) -> FishEngine:
     try:
         import httpx
         from fishaudio import AsyncFishAudio
@@ -96,6 +128,25 @@ def _open(options: FishOptions, key: str | None) -> FishEngine:
         base_url=options.base_url,
         timeout=httpx.Timeout(options.read_timeout_s, connect=options.connect_timeout_s),
         trust_env=parts.hostname not in _LOOPBACK,
+        event_hooks={"response": [_Refusals(failures)]},
     )
     client = AsyncFishAudio(api_key=key or _NO_KEY, base_url=options.base_url, httpx_client=http)
     return FishEngine(client, Sockets(failures, options.connect_timeout_s), failures, options.base_url)
+
+
+class _Refusals:
+    """The SDK's own errors leave out the headers, in which the service says how long to wait."""
+
+    def __init__(self, failures: ServiceFailures) -> None:
+        self._failures = failures
+
+    async def __call__(self, response: "httpx.Response") -> None:
+        """:raises BindingFailed: for a status that is no success."""
+        if response.is_success:
+            return
+        text = (await response.aread()).decode(errors="replace")
+        try:
+            said = error_message(json.loads(text)) or text
+        except ValueError:
+            said = text
+        raise self._failures.of_status(response.status_code, said, response.headers)

@@ -3,6 +3,7 @@
 SpeechText ... -> start, text ..., flush, stop --/v1/tts/live--> audio ..., finish -> Audio ...
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from greenroom.bindings.live_socket import Retold, Talk
+from greenroom.bindings.retrying import pause_s
 from greenroom.bindings.roles import Options, Place, TextToSpeech, Voice
 from greenroom.bindings.spoken_text import FirstClause, is_speakable, without_controls
 from greenroom.errors import BindingFailed
@@ -36,7 +38,7 @@ class SpeechOptions(FishOptions):
         min_length=1,
         max_length=40,
         pattern=r"^[a-z0-9][a-z0-9.-]*$",
-        description="the model that speaks: s1, s2-pro, speech-1.6, speech-1.5; default: as the service chooses",
+        description="the model that speaks: s2.1-pro, s2-pro, s1, speech-1.6 ...; default: as the service chooses",
     )
     normalize: bool = Field(False, description="numbers, dates and the like are read as words")
     latency: Literal["normal", "balanced"] = Field("normal", description="balanced is quicker, normal sounds better")
@@ -71,7 +73,7 @@ class Speech(FishOperation, TextToSpeech[FishEngine]):
             first = await retold.first(lambda part: is_speakable(part.text))
             if first is None:
                 return
-            for left in range(self.options.max_retries, -1, -1):
+            for attempt in range(self.options.max_retries + 1):
                 sounded = False
                 try:
                     async with aclosing(self._speak(retold, first.voice)) as sounds:
@@ -79,8 +81,10 @@ class Speech(FishOperation, TextToSpeech[FishEngine]):
                             sounded = True
                             yield sound
                 except BindingFailed as failure:
-                    if sounded or left == 0 or not failure.retryable:
+                    wait_s = pause_s(failure, attempt)
+                    if sounded or attempt == self.options.max_retries or wait_s is None:
                         raise
+                    await asyncio.sleep(wait_s)
                 else:
                     return
         finally:

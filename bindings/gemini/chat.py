@@ -1,6 +1,6 @@
 """Roles t2t and mcp: content, streamed.
 
-Prompt -> POST /v1/models/<model>:streamGenerateContent -> chunks -> TextDelta ... ToolCall
+Prompt -> POST /v1/models/<model>:streamGenerateContent -> chunks -> TextDelta ... ToolCall ... Ended
 """
 
 import asyncio
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from greenroom.bindings.retrying import pause_s
 from greenroom.bindings.roles import Options, TextToText
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Prompt, Role, TextDelta, ToolCall
+from greenroom.values import ModelOutput, Prompt, Role
 
 from .answer import AnswerReader
 from .connection import ConnectionOptions, GeminiEngine, GeminiOperation
-from .contents import contents, system_text, tools
+from .contents import contents, system_text, tool_choice, tools
 
 if TYPE_CHECKING:
     from google.genai import types
 
-_LONGEST_WAIT_S = 2.0
 _MOST_STOPS = 5
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 
@@ -37,7 +37,7 @@ class ChatOptions(ConnectionOptions):
     thinking_budget: int | None = Field(
         None, ge=-1, le=1 << 20, description="tokens for thinking; 0: none, -1: as many as it finds fit"
     )
-    thinking_level: Literal["", "minimal", "low", "medium", "high"] = Field(
+    thinking_level: Literal["", "minimal", "low", "medium", "high", "xhigh"] = Field(
         "", description="how much newer models think, in place of a budget; minimal is quickest"
     )
     include_thoughts: bool = Field(True, description="pass on what it thinks, apart from what it says; never spoken")
@@ -50,7 +50,7 @@ class Chat(GeminiOperation, TextToText[GeminiEngine]):
     Options: ClassVar[type[Options]] = ChatOptions
     options: ChatOptions
 
-    async def generate(self, prompt: Prompt) -> AsyncIterator[TextDelta | ToolCall]:
+    async def generate(self, prompt: Prompt) -> AsyncIterator[ModelOutput]:
         """:raises BindingFailed: also after text was yielded, if the stream breaks; :raises BadRequest: no prompt."""
         attempt = 0
         while True:
@@ -62,18 +62,18 @@ class Chat(GeminiOperation, TextToText[GeminiEngine]):
                         yield item
                 return
             except BindingFailed as failure:
-                if emitted or not (self._ask_otherwise(failure) or failure.retryable):
+                if emitted or not (self._ask_otherwise(failure, prompt) or failure.retryable):
                     raise
                 if failure.retryable:
-                    wait_s = _wait_s(failure, attempt)
-                    if attempt >= self.options.max_retries or wait_s > _LONGEST_WAIT_S:
+                    wait_s = pause_s(failure, attempt)
+                    if attempt >= self.options.max_retries or wait_s is None:
                         raise
                     attempt += 1
                     await asyncio.sleep(wait_s)
 
-    async def _answer(self, prompt: Prompt) -> AsyncGenerator[TextDelta | ToolCall, None]:
+    async def _answer(self, prompt: Prompt) -> AsyncGenerator[ModelOutput, None]:
         engine = self.engine
-        asked = contents(prompt, engine.signatures)
+        asked = contents(prompt, engine.signatures, self.options.model)
         if not asked:
             raise BadRequest("there is nothing to answer: the prompt is empty")
         reader = AnswerReader(engine.failures.host, engine.failures.clean)
@@ -84,7 +84,8 @@ class Chat(GeminiOperation, TextToText[GeminiEngine]):
                     yield item
         if not reader.finish_reason:
             raise engine.failures.cut_off()
-        reader.finish(may_be_empty=self.role is Role.MCP)
+        for ended in reader.finish(may_be_empty=self.role is Role.MCP):
+            yield ended
 
     def _config(self, prompt: Prompt) -> "types.GenerateContentConfig":
         from google.genai import types
@@ -105,6 +106,7 @@ class Chat(GeminiOperation, TextToText[GeminiEngine]):
             seed=sampling.seed if sampling.seed is not None and sampling.seed >= 0 else None,
             stop_sequences=stops[:_MOST_STOPS] or None,
             tools=tools(prompt),
+            tool_config=tool_choice(prompt),
             automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
             thinking_config=self._thinking(),
             safety_settings=safety or None,
@@ -123,19 +125,18 @@ class Chat(GeminiOperation, TextToText[GeminiEngine]):
             wanted.thinking_budget = options.thinking_budget
         return wanted
 
-    def _ask_otherwise(self, failure: BindingFailed) -> bool:
-        """Whether the request may succeed without a word on thinking, which not every model understands."""
-        model = self.options.model
-        refused = (failure.details or {}).get("status") == 400 and "think" in failure.message.lower()
-        if not refused or model in self.engine.without_thinking:
+    def _ask_otherwise(self, failure: BindingFailed, prompt: Prompt) -> bool:
+        """Whether the request may succeed without a word on thinking, which not every model understands; or without
+        the signatures of another model, which this one cannot read."""
+        model, said = self.options.model, failure.message.lower()
+        if (failure.details or {}).get("status") != 400:
+            return False
+        if "signature" in said:
+            return self.engine.forget_signatures(call.id for message in prompt.messages for call in message.tool_calls)
+        if "think" not in said or model in self.engine.without_thinking:
             return False
         self.engine.without_thinking.add(model)
         return True
-
-
-def _wait_s(failure: BindingFailed, attempt: int) -> float:
-    asked = (failure.details or {}).get("retry_after_s")
-    return 0.25 * 2.0**attempt if asked is None else float(asked)
 
 
 class ToolChooser(Chat):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
+from greenroom.bindings.warming import greet, rehearse
 from greenroom.bindings.web_address import web_address
 
 if TYPE_CHECKING:
@@ -78,8 +79,17 @@ class GeminiEngine(Engine):
         self._client = client
         self._http = http
         self._wire = wire
+        self._greeting: asyncio.Task[object] | None = None
+
+    async def greet(self, base_url: str) -> None:
+        """Connect already."""
+        if self.failures.key is not None or OFFICIAL_HOST not in self.failures.host:
+            self._greeting = await greet(base_url, self.list_models)
 
     async def close(self) -> None:
+        if self._greeting is not None:
+            self._greeting.cancel()
+            await asyncio.gather(self._greeting, return_exceptions=True)
         await self._client.aio.aclose()
         self._client.close()
         await self._http.aclose()
@@ -88,6 +98,11 @@ class GeminiEngine(Engine):
         self.signatures.update(found)
         while len(self.signatures) > _SIGNATURES_KEPT:
             self.signatures.popitem(last=False)
+
+    def forget_signatures(self, call_ids: Iterable[str]) -> bool:
+        """Whether there were any."""
+        forgotten = [self.signatures.pop(call_id, None) for call_id in call_ids]
+        return any(forgotten)
 
     async def chunks(
         self, model: str, contents: "list[types.Content]", config: "types.GenerateContentConfig"
@@ -153,6 +168,13 @@ class GeminiOperation(Operation[GeminiEngine]):
 
     @classmethod
     async def open_engine(cls, options: Any, place: Place) -> GeminiEngine:
+        """Connects already, so that the first answer need not wait for it."""
+        engine = await cls._opened(options, place)
+        await engine.greet(options.base_url)
+        return engine
+
+    @classmethod
+    async def _opened(cls, options: Any, place: Place) -> GeminiEngine:
         return await asyncio.to_thread(_open, options, _key(options, place))  # the SDK's import takes seconds
 
     @classmethod
@@ -160,7 +182,7 @@ class GeminiOperation(Operation[GeminiEngine]):
         """What the account may use, if the server answers soon; nothing for Google itself without a key."""
         if OFFICIAL_HOST in options.base_url and _key(options, place) is None:
             return ()
-        engine = await cls.open_engine(options.model_copy(update={"connect_timeout_s": _LIST_TIMEOUT_S}), place)
+        engine = await cls._opened(options.model_copy(update={"connect_timeout_s": _LIST_TIMEOUT_S}), place)
         try:
             return await engine.list_models()
         finally:
@@ -173,19 +195,16 @@ def _key(options: ConnectionOptions, place: Place) -> str | None:
 
 def _open(options: ConnectionOptions, key: str | None) -> GeminiEngine:
     """In a thread of its own."""
-    asyncio.run(_rehearse())
+    heard = {"candidates": [{"content": {"parts": [{"text": "Hello."}], "role": "model"}, "finishReason": "STOP"}]}
+    rehearse(_rehearsal, b"data: " + json.dumps(heard).encode() + b"\n\n", "text/event-stream")
     return _engine(options, key)
 
 
-async def _rehearse() -> None:
-    """One answer from nowhere: the SDK makes most of its classes at their first use, for a tenth of a second."""
-    import httpx2
+async def _rehearsal(base_url: str) -> None:
+    """The SDK makes most of its classes at their first use, for a tenth of a second."""
     from google.genai import types
 
-    heard = {"candidates": [{"content": {"parts": [{"text": "Hello."}], "role": "model"}, "finishReason": "STOP"}]}
-    line = b"data: " + json.dumps(heard).encode() + b"\n\n"
-    transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, content=line))
-    engine = _engine(ConnectionOptions.model_validate({}), _PLACEHOLDER_KEY, transport)
+    engine = _engine(ConnectionOptions.model_validate({"base_url": base_url}), _PLACEHOLDER_KEY)
     said = [types.Content(role="user", parts=[types.Part(text="Hello.")])]
     tool = types.Tool(function_declarations=[types.FunctionDeclaration(name="none", parameters_json_schema={})])
     config = types.GenerateContentConfig(
@@ -202,9 +221,7 @@ async def _rehearse() -> None:
         await engine.close()
 
 
-def _engine(
-    options: ConnectionOptions, key: str | None, transport: "httpx2.AsyncBaseTransport | None" = None
-) -> GeminiEngine:
+def _engine(options: ConnectionOptions, key: str | None) -> GeminiEngine:
     import httpx2
     from google import genai
     from google.genai import types
@@ -218,7 +235,6 @@ def _engine(
         follow_redirects=False,
         trust_env=(parts.hostname or "") not in _LOOPBACK,  # a proxy cannot reach this machine's own servers
         event_hooks={"request": [wire.asking], "response": [wire.answered]},
-        transport=transport,
     )
     client = genai.Client(
         vertexai=False,  # given, and the key too: the SDK looks for neither in the environment

@@ -10,8 +10,10 @@ import httpx2
 from google.genai.errors import APIError
 
 from greenroom.bindings.failure_text import causes, one_line
+from greenroom.bindings.retrying import retry_after_s
 from greenroom.errors import BindingFailed
 
+_BUSY = (408, 409)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _KEY_LIKE = re.compile(r"\bAIza[\w-]{8,}")
 
@@ -58,7 +60,7 @@ class Failures:
             case 503:
                 sentence = f"{self.host} is overloaded, try again later: {said}"
                 retryable = True
-            case code if isinstance(code, int) and code >= 500:
+            case code if isinstance(code, int) and (code >= 500 or code in _BUSY):
                 sentence = f"{self.host} failed with status {code}: {said or 'no reason given'}"
                 retryable = True
             case code if isinstance(code, int) and 300 <= code < 400:
@@ -94,11 +96,12 @@ class Failures:
 
 
 def _retry_after_s(error: APIError) -> float | None:
-    """As ``RetryInfo`` among the error's details says it."""
+    """As ``RetryInfo`` among the error's details says it, else the answer's headers."""
     body = error.details if isinstance(error.details, dict) else {}
     inner = body.get("error", body)
     for detail in inner.get("details") or () if isinstance(inner, dict) else ():
         delay = detail.get("retryDelay") if isinstance(detail, dict) else None
         if isinstance(delay, str) and (found := _SECONDS.fullmatch(delay)):
             return float(found[1])
-    return None
+    headers = getattr(error.response, "headers", None)
+    return retry_after_s(headers) if headers is not None else None

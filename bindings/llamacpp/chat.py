@@ -1,6 +1,6 @@
 """Roles t2t and mcp: a model of this machine, streamed out of its thread.
 
-Prompt -> handle_chat_completions (raw text: handle_completions) -> chunks -> TextDelta ... ToolCall
+Prompt -> handle_chat_completions (raw text: handle_completions) -> chunks -> TextDelta ... ToolCall ... Ended
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from greenroom.bindings.chat_format import AnswerReader, chat_messages, tool_schemas
+from greenroom.bindings.chat_format import AnswerReader, answer_form, chat_messages, tool_schemas
 from greenroom.bindings.roles import Options, TextToText
 from greenroom.bindings.threads import Emit, stream_from_thread
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Prompt, Role, TextDelta, ToolCall
+from greenroom.values import ModelOutput, Prompt, Role
 
 from .runtime import LlamaEngine, LlamaOperation, ModelOptions
 
@@ -24,14 +24,17 @@ class ChatOptions(ModelOptions):
     top_k: int = Field(40, ge=0, le=100_000, description="draw from this many likeliest words; 0: from all")
     repeat_penalty: float = Field(1.0, ge=0.1, le=3, description="above 1: repetition becomes unlikelier")
     repeat_last_n: int = Field(64, ge=-1, le=1 << 20, description="words looked back upon for repeat_penalty")
+    presence_penalty: float = Field(0.0, ge=-2, le=2, description="makes new subjects likelier")
+    frequency_penalty: float = Field(0.0, ge=-2, le=2, description="makes repetition unlikelier")
     max_tokens: int = Field(1024, ge=1, le=1 << 20, description="longest answer")
 
 
 class Chat(LlamaOperation, TextToText[LlamaEngine]):
     Options: ClassVar[type[Options]] = ChatOptions
     options: ChatOptions
+    keeps_formats = True
 
-    async def generate(self, prompt: Prompt) -> AsyncIterator[TextDelta | ToolCall]:
+    async def generate(self, prompt: Prompt) -> AsyncIterator[ModelOutput]:
         """Left early, the model stops at its next token, or in a long prompt at its next batch of 512.
 
         :raises BindingFailed: also after text was yielded; :raises BadRequest: for an empty prompt
@@ -51,13 +54,14 @@ class Chat(LlamaOperation, TextToText[LlamaEngine]):
                     yield delta
         if not reader.finish_reason:
             raise BindingFailed(f"the model {self.engine.name} stopped in the middle of its answer", retryable=True)
-        for call in reader.finish(may_be_empty=self.role is Role.MCP):
-            yield call
+        for item in reader.finish(may_be_empty=self.role is Role.MCP):
+            yield item
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         options, sampling = self.options, prompt.sampling
         request: dict[str, Any] = {
             "stream": True,
+            "stream_options": {"include_usage": True},
             "return_progress": True,  # chunks, and with them chances to stop, while the prompt is read
             "max_tokens": sampling.max_tokens or options.max_tokens,
         }
@@ -69,6 +73,9 @@ class Chat(LlamaOperation, TextToText[LlamaEngine]):
                 raise BadRequest("there is nothing to answer: the prompt is empty")
             if prompt.tools:
                 request["tools"] = tool_schemas(prompt)
+            request |= answer_form(prompt)
+        for name in ("presence_penalty", "frequency_penalty"):
+            request[name] = getattr(options, name)
         for name in ("temperature", "top_p", "top_k", "repeat_penalty", "repeat_last_n"):
             value = getattr(sampling, name)
             request[name] = getattr(options, name) if value is None else value

@@ -1,4 +1,4 @@
-"""The connection pool to one OpenAI-compatible server, shared by every role that has the same ``base_url``."""
+"""The connection pool to one OpenAI-compatible server, shared by the roles that have the same ``base_url``."""
 
 import asyncio
 import os
@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from greenroom.bindings.retrying import pause_s
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
+from greenroom.bindings.warming import greet, rehearse
 from greenroom.bindings.web_address import web_address
 from greenroom.bindings.wire_text import json_bytes
 from greenroom.errors import BindingFailed
@@ -17,7 +19,7 @@ from greenroom.values import Role
 
 if TYPE_CHECKING:
     import httpx2
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
 
     from .failures import Failures
 
@@ -25,9 +27,8 @@ OFFICIAL_HOST = "api.openai.com"
 PLACEHOLDER_KEY = "no-key-configured"
 """A local server takes any; sent where the owner configured none, so that no other host's key ever is."""
 _LIST_TIMEOUT_S = 2.0
-_LONGEST_WAIT_S = 2.0
-_RETRIED_STATUS = (408, 409, 429)
 _KEEP_ALIVE_S = 120.0
+_MAX_LINE = 1 << 10
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Files = Sequence[tuple[str, tuple[str, bytes, str]]]
@@ -78,10 +79,23 @@ class OpenAIEngine(Engine):
         self.is_official = is_official(host)
         self.refused: dict[str, set[str]] = {}
         """by model: optional parameters that the server refused, not sent again"""
+        self.counting: set[str] = set()
+        """models of which the server is known to tell the usage, or at least to take the wish for it"""
+        self.without_thinking: set[str] = set()
+        """models that use tools only where they do not think"""
         self.without_completions: set[str] = set()
         """models that only chat"""
+        self._greeting: asyncio.Task[object] | None = None
+
+    async def greet(self) -> None:
+        """Connect already."""
+        if self.failures.key is not None or not self.is_official:
+            self._greeting = await greet(str(self.client.base_url), self.list_models)
 
     async def close(self) -> None:
+        if self._greeting is not None:
+            self._greeting.cancel()
+            await asyncio.gather(self._greeting, return_exceptions=True)
         await self.client.close()
 
     @asynccontextmanager
@@ -118,6 +132,8 @@ class OpenAIEngine(Engine):
 
         from .failures import hung_up
 
+        if self.is_official and self.failures.key is None:
+            raise self.failures.no_key()
         attempt = 0
         while True:
             try:
@@ -134,10 +150,11 @@ class OpenAIEngine(Engine):
                 )
                 return stream.response
             except APIStatusError as error:
-                wait = _wait_s(error, attempt)
-                if attempt >= retries or wait is None:
-                    raise self.failures.of_status(error, path, str(body.get("model", ""))) from error
-                await asyncio.sleep(wait)
+                failure = self.failures.of_status(error, path, str(body.get("model", "")))
+                wait_s = pause_s(failure, attempt)
+                if attempt >= retries or wait_s is None:
+                    raise failure from error
+                await asyncio.sleep(wait_s)
             except APIConnectionError as error:
                 if attempt >= retries or not hung_up(error):
                     raise self.failures.of_connection(error) from error
@@ -192,19 +209,6 @@ class OpenAIEngine(Engine):
         return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and entry.get("id")]
 
 
-def _wait_s(error: "APIStatusError", attempt: int) -> float | None:
-    """Seconds until the next attempt; ``None`` if another is of no use, or the server asks for too long a wait."""
-    from .failures import retry_after_s
-
-    if error.status_code not in _RETRIED_STATUS and error.status_code < 500:
-        return None
-    if isinstance(error.body, dict) and error.body.get("code") == "insufficient_quota":
-        return None
-    wait = retry_after_s(error)
-    wait = 0.25 * 2.0**attempt if wait is None else wait
-    return wait if wait <= _LONGEST_WAIT_S else None
-
-
 class OpenAIOperation(Operation[OpenAIEngine]):
     """What the roles have in common."""
 
@@ -217,6 +221,13 @@ class OpenAIOperation(Operation[OpenAIEngine]):
 
     @classmethod
     async def open_engine(cls, options: Any, place: Place) -> OpenAIEngine:
+        """Connects already, so that the first answer need not wait for it."""
+        engine = await cls._opened(options, place)
+        await engine.greet()
+        return engine
+
+    @classmethod
+    async def _opened(cls, options: Any, place: Place) -> OpenAIEngine:
         key = place.secret("OPENAI_API_KEY", options.base_url)
         return await asyncio.to_thread(_open, options, key)  # the SDK's import takes half a second
 
@@ -226,7 +237,7 @@ class OpenAIOperation(Operation[OpenAIEngine]):
         host = urlsplit(options.base_url).hostname or ""
         if is_official(host) and place.secret("OPENAI_API_KEY", options.base_url) is None:
             return ()
-        engine = await cls.open_engine(options.model_copy(update={"connect_timeout_s": _LIST_TIMEOUT_S}), place)
+        engine = await cls._opened(options.model_copy(update={"connect_timeout_s": _LIST_TIMEOUT_S}), place)
         try:
             names = await engine.list_models()
         finally:
@@ -249,6 +260,23 @@ def _serves(name: str, role: Role) -> bool:
 
 
 def _open(options: ConnectionOptions, key: str | None) -> OpenAIEngine:
+    """In a thread of its own."""
+    rehearse(_rehearsal, b"data: [DONE]\n\n", "text/event-stream")
+    return _engine(options, key)
+
+
+async def _rehearsal(base_url: str) -> None:
+    engine = _engine(ConnectionOptions.model_validate({"base_url": base_url}), None)
+    form: Files = [("file", ("silence.wav", b"", "audio/wav"))]
+    try:
+        for files in (None, form):
+            async with engine.request("/chat/completions", {"stream": True}, retries=0, files=files) as response:
+                await read_whole(response, _MAX_LINE)
+    finally:
+        await engine.close()
+
+
+def _engine(options: ConnectionOptions, key: str | None) -> OpenAIEngine:
     import httpx2
     from jiter import from_json
     from openai import AsyncOpenAI, DefaultAioHttpClient

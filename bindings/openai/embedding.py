@@ -10,7 +10,7 @@ from pydantic import Field
 
 from greenroom.bindings.chat_format import error_message
 from greenroom.bindings.embedding_format import load_numpy, read_vectors
-from greenroom.bindings.roles import Embedding, Options
+from greenroom.bindings.roles import Embedding, Options, Place
 from greenroom.errors import BindingFailed
 
 from .connection import ConnectionOptions, OpenAIEngine, OpenAIOperation, read_whole
@@ -34,9 +34,14 @@ class TextEmbedding(OpenAIOperation, Embedding[OpenAIEngine]):
     Options: ClassVar[type[Options]] = EmbeddingOptions
     options: EmbeddingOptions
 
+    @classmethod
+    async def open_engine(cls, options: Any, place: Place) -> OpenAIEngine:
+        """With numpy, and so with a pool of its own. :raises Unavailable: if it is not installed."""
+        await load_numpy()
+        return await super().open_engine(options, place)
+
     async def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """:raises BindingFailed: also for a wrong number of vectors, or some of another length."""
-        await load_numpy()
         import numpy as np
 
         size = self.options.batch_size

@@ -4,7 +4,6 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,8 +12,10 @@ from openai import APIConnectionError, APIStatusError
 
 from greenroom.bindings.chat_format import error_message
 from greenroom.bindings.failure_text import causes, one_line
+from greenroom.bindings.retrying import retry_after_s
 from greenroom.errors import BindingFailed
 
+_BUSY = (408, 409)
 _KEY_LIKE = re.compile(r"\bsk-[\w*.-]{4,}")
 
 
@@ -29,6 +30,9 @@ class Failures:
         """One short line without the key. A web page becomes its title."""
         return one_line(text, self.key, _KEY_LIKE)
 
+    def no_key(self) -> BindingFailed:
+        return BindingFailed(f"{self.host} wants an API key and none is configured for it: set OPENAI_API_KEY")
+
     def of_status(self, error: APIStatusError, path: str, model: str) -> BindingFailed:
         status = error.status_code
         body: Any = error.body
@@ -37,16 +41,22 @@ class Failures:
         details: dict[str, Any] = {"status": status}
         if isinstance(body, dict) and body.get("param"):
             details["param"] = str(body["param"])
+        wait_s = retry_after_s(error.response.headers)
+        if wait_s is not None:
+            details["retry_after_s"] = wait_s
         retryable = False
         match status:
             case 401 if self.key is None:
-                sentence = f"{self.host} wants an API key and none is configured for it: set OPENAI_API_KEY"
+                return self.no_key()
             case 401:
                 sentence = f"{self.host} refused the API key: check OPENAI_API_KEY"
             case 403:
                 sentence = f"{self.host} does not allow this: {said}"
             case 404 if code == "model_not_found" or "model" in said.lower():
-                sentence = f"{self.host} does not have the model {model!r}: {said}"
+                sentence = (
+                    f"{self.host} does not have the model {model!r}: {said}; "
+                    "`greenroom list models openai` shows what it has"
+                )
             case 404 | 405:
                 sentence = f"{self.host} has no {path}: is base_url right? It usually ends in /v1"
             case 413:
@@ -54,12 +64,10 @@ class Failures:
             case 429 if code == "insufficient_quota":
                 sentence = f"the account's quota at {self.host} is used up: {said}"
             case 429:
-                wait = retry_after_s(error)
-                when = f" in {wait:g} s" if wait is not None else " later"
+                when = f" in {wait_s:g} s" if wait_s is not None else " later"
                 sentence = f"{self.host} limits how often it is asked; try again{when}: {said}"
-                details["retry_after_s"] = wait
                 retryable = True
-            case _ if status >= 500:
+            case _ if status >= 500 or status in _BUSY:
                 sentence = f"{self.host} failed with status {status}: {said or 'no reason given'}"
                 retryable = True
             case _ if 300 <= status < 400:
@@ -102,15 +110,6 @@ class Failures:
 
     def nonsense(self, what: str) -> BindingFailed:
         return BindingFailed(f"{self.host} answered with {what}: is base_url right?")
-
-
-def retry_after_s(error: APIStatusError) -> float | None:
-    """Seconds that the server asks to wait; a date, or nonsense, counts as none."""
-    try:
-        wait_s = float(error.response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return max(0.0, wait_s) if isfinite(wait_s) else None
 
 
 def hung_up(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from greenroom.bindings.roles import Options, TextToSpeech, Voice
+from greenroom.bindings.spoken_text import utterances
 from greenroom.bindings.wav import SoundFramer
 from greenroom.errors import BindingFailed
 from greenroom.values import Audio, SpeechText, WordTime
@@ -19,6 +20,10 @@ from .connection import ConnectionOptions, OpenAIEngine, OpenAIOperation, pieces
 if TYPE_CHECKING:
     import httpx2
 
+_NEWER = ("ballad", "cedar", "marin", "verse")
+"""tts-1 and tts-1-hd do not have these"""
+_LONGEST = 4096
+"""characters that OpenAI takes at once"""
 _MAX_MESSAGE_BYTES = 1 << 20
 _VOICES = (
     "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
@@ -42,23 +47,24 @@ class Speech(OpenAIOperation, TextToSpeech[OpenAIEngine]):
 
     async def speak(self, text: AsyncIterator[SpeechText]) -> AsyncIterator[Audio | WordTime]:
         """What has neither letter nor digit is not sent, as there is nothing to say. :raises BindingFailed:"""
-        async for piece in text:
-            if not any(character.isalnum() for character in piece.text):
-                continue
-            async with aclosing(self._speak_one(piece)) as sounds:
-                async for sound in sounds:
-                    yield sound
+        async for part in text:
+            for _, piece in utterances(part.text, _LONGEST):
+                async with aclosing(self._speak_one(piece, part.voice)) as sounds:
+                    async for sound in sounds:
+                        yield sound
 
     async def voices(self) -> Sequence[Voice]:
-        names = _VOICES if self.options.voice in _VOICES else (self.options.voice, *_VOICES)
+        """Those of OpenAI that the model has, and the configured one."""
+        known = [name for name in _VOICES if name not in _NEWER or not self.options.model.startswith("tts-1")]
+        names = known if self.options.voice in known else [self.options.voice, *known]
         return [Voice(name, name.replace("_", " ").title()) for name in names]
 
-    async def _speak_one(self, piece: SpeechText) -> AsyncGenerator[Audio, None]:
+    async def _speak_one(self, text: str, voice: str) -> AsyncGenerator[Audio, None]:
         options = self.options
         body: dict[str, Any] = {
             "model": options.model,
-            "input": piece.text,
-            "voice": piece.voice or options.voice,
+            "input": text,
+            "voice": voice or options.voice,
             "response_format": options.response_format,
         }
         if options.speed != 1.0:

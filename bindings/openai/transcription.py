@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SHORTEST_MS = 100
 _MAX_TEXT_BYTES = 4 << 20
+_AT_OPENAI = "gpt-transcribe"
 _HINT_CHARACTERS = 800
 """the model reads the last 224 tokens of it only"""
 
@@ -32,18 +33,19 @@ class TranscriptionOptions(ConnectionOptions):
     model: str = Field(
         "gpt-4o",
         min_length=1,
-        description="the model, by the server's name for it; gpt-4o stands at OpenAI for gpt-4o-transcribe",
+        description="the model, by the server's name for it; gpt-4o stands at OpenAI for gpt-transcribe",
     )
     language: str = Field(
         "en", max_length=16, description="what is spoken, as in ISO 639-1; empty: the model finds out"
     )
     response_format: Literal["json", "text"] = Field("json", description="text for servers that send no JSON")
-    stream: bool = Field(False, description="ask for partial transcripts, where the model can (gpt-4o-transcribe)")
+    stream: bool = Field(False, description="ask for partial transcripts, where the model can (gpt-transcribe)")
 
 
 class Transcription(OpenAIOperation, SpeechToText[OpenAIEngine]):
     Options: ClassVar[type[Options]] = TranscriptionOptions
     options: TranscriptionOptions
+    partials_grow = True
 
     async def transcribe(self, audio: AsyncIterator[Audio], hint: str) -> AsyncIterator[Transcript]:
         """Less than a tenth of a second holds no word: an empty final, nothing sent. :raises BindingFailed:"""
@@ -63,9 +65,11 @@ class Transcription(OpenAIOperation, SpeechToText[OpenAIEngine]):
         options = self.options
         model = options.model
         if model == "gpt-4o" and self.engine.is_official:
-            model = "gpt-4o-transcribe"
+            model = _AT_OPENAI
         form: dict[str, Any] = {"model": model, "response_format": options.response_format}
-        if options.language:
+        if options.language and model.startswith(_AT_OPENAI):
+            form["languages"] = [options.language]
+        elif options.language:
             form["language"] = options.language
         if hint:
             form["prompt"] = encodable(hint[-_HINT_CHARACTERS:])

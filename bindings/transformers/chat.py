@@ -1,6 +1,6 @@
 """Role t2t: a causal language model, token by token out of its thread.
 
-Prompt -> chat template -> tokens -> model.generate -> text as soon as it is certain -> TextDelta
+Prompt -> chat template -> tokens -> model.generate -> text as soon as it is certain -> TextDelta ... Ended
 """
 
 import copy
@@ -14,7 +14,7 @@ from pydantic import Field
 from greenroom.bindings.roles import Options, TextToText
 from greenroom.bindings.threads import Emit
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Prompt, TextDelta, ToolCall
+from greenroom.values import Ended, FinishReason, ModelOutput, Prompt, TextDelta
 
 from .answer_text import AnswerText
 from .loading import ModelOptions, TorchModel, TransformersOperation
@@ -55,6 +55,9 @@ class CausalModel(TorchModel):
     def warm_up(self) -> None:
         Answer(self, self.tokenizer("Hello")["input_ids"], Dice(0, 1, 0, 1, 0), 2).write(lambda _: True)
 
+    def is_end(self, token: int) -> bool:
+        return token in self._ends
+
     @property
     def limit(self) -> int:
         """Tokens that it takes."""
@@ -93,6 +96,8 @@ class Answer:
         self._emit: Emit[str] = lambda _: True
         self.is_left = threading.Event()
         """set it from anywhere: the model stops at its next token"""
+        self._count = 0
+        self._last = -1
 
     def write(self, emit: Emit[str]) -> None:
         """In a thread."""
@@ -116,10 +121,18 @@ class Answer:
             self._is_prompt = False
             return
         for token in tokens.flatten().tolist():
+            self._count += 1
+            self._last = token
             self._say(self._text.feed(token))
 
     def end(self) -> None:
         self._say(self._text.finish())
+
+    def ended(self) -> Ended:
+        """Once it has been written."""
+        whole = self._text.has_stopped or self._model.is_end(self._last) or self._count < self._max_new_tokens
+        reason = FinishReason.STOP if whole else FinishReason.LENGTH
+        return Ended(reason, len(self._tokens), self._count)
 
     def _say(self, text: str) -> None:
         if text and not self._emit(text):
@@ -141,7 +154,7 @@ class Chat(TransformersOperation, TextToText[TorchModel]):
     engine_type = CausalModel
     architectures = ("ForCausalLM", "LMHeadModel")
 
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[TextDelta | ToolCall, None]:
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[ModelOutput, None]:
         """Left early, the model stops at its next token.
 
         :raises BadRequest: for an empty prompt
@@ -168,6 +181,9 @@ class Chat(TransformersOperation, TextToText[TorchModel]):
                     yield TextDelta(text)
         finally:
             answer.is_left.set()
+        ended = answer.ended()
+        if said or ended.reason is FinishReason.LENGTH:
+            yield ended
         if not said:
             raise BindingFailed(f"the model {self.engine.name} answered with no text", retryable=True)
 

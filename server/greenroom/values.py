@@ -123,6 +123,51 @@ class ToolCall:
     arguments: Mapping[str, Any]
 
 
+class FinishReason(StrEnum):
+    """Why a model stopped, in OpenAI's words."""
+
+    STOP = "stop"
+    """it had said all, or came to a stop text"""
+    LENGTH = "length"
+    """its tokens ran out"""
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+    """it, or a filter of its maker, would not go on"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Last item of a model's stream, where the backend tells it: why it stopped and what that took.
+
+    ``None``: not told. A backend that fails for a reason known here (nothing said within ``max_tokens``, an answer
+    withheld) may give it before it raises.
+    """
+
+    reason: FinishReason | None = None
+    prompt_tokens: int | None = None
+    """those from a cache as well"""
+    completion_tokens: int | None = None
+    """those of thoughts as well"""
+    cached_tokens: int | None = None
+    """of the prompt's"""
+    reasoning_tokens: int | None = None
+    """of the completion's"""
+
+    def usage(self) -> dict[str, int]:
+        """The counts that were told, by their names here."""
+        counts = {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "cached_tokens": self.cached_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+        }
+        return {name: count for name, count in counts.items() if count is not None}
+
+
+ModelOutput = TextDelta | ToolCall | Ended
+"""what a text model's stream consists of"""
+
+
 @dataclass(frozen=True, slots=True)
 class TextChunk:
     """Text between filters. ``extras`` are what filters added (``emotion`` ...); they ride on ``sentence``."""
@@ -138,6 +183,8 @@ class SpeechText:
     text: str
     language: str = ""
     voice: str = ""
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """what text filters said of it (``emotion`` ...), for a voice that asks for it; see ``TextToSpeech``"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,3 +258,8 @@ class Prompt:
     raw: str | None = None
     sampling: Sampling = Sampling()
     persona: Persona = Persona()
+    must_call: bool = False
+    """a call of one of ``tools`` is wanted, no text; who cannot be told so decides by itself"""
+    response_format: Mapping[str, Any] | None = None
+    """as OpenAI's API has it: ``{"type": "json_object"}``, ``{"type": "json_schema", "json_schema": {"schema": {}}}``;
+    only for operations that say that they keep to it"""

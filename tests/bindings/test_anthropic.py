@@ -2,7 +2,7 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,28 @@ from fakes.binding_rig import BINDINGS, Places, open_engines, open_operation
 from fakes.server_process import running_server
 from greenroom.bindings.discovery import BindingShelf
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Image, Message, Prompt, Role, Sampling, TextDelta, ToolCall, ToolSpec
+from greenroom.values import (
+    Ended,
+    FinishReason,
+    Image,
+    Message,
+    ModelOutput,
+    Prompt,
+    Role,
+    Sampling,
+    TextDelta,
+    ToolCall,
+    ToolSpec,
+)
 
 ANSWER = "".join(TOKENS)
 KEY = "-".join(("sk", "ant", "secret", "of", "the", "test"))
 TOOL = ToolSpec("weather", "The weather of a place.", {"type": "object", "properties": {"place": {"type": "string"}}})
 CACHED = {"type": "ephemeral"}
+
+
+_PATIENCE_S = {"slow": 1, "stall": 1}
+"""of the failures that are a silence; the others must not become one on a busy machine"""
 
 
 @pytest.fixture
@@ -37,16 +53,21 @@ def asks(text: str, **fields: Any) -> Prompt:
 
 async def ask(
     fake: FakeAnthropic, prompt: Prompt, role: Role = Role.T2T, options: dict[str, Any] | None = None
-) -> list[TextDelta | ToolCall]:
+) -> list[ModelOutput]:
     async with open_operation("anthropic", role, {"base_url": fake.base_url, **(options or {})}) as chat:
         return await collect(chat, prompt)
 
 
-async def collect(chat: Any, prompt: Prompt) -> list[TextDelta | ToolCall]:
+async def collect(chat: Any, prompt: Prompt) -> list[ModelOutput]:
     return [item async for item in chat.generate(prompt)]
 
 
-def text_of(items: list[TextDelta | ToolCall]) -> str:
+async def note(items: AsyncIterator[ModelOutput], into: list[ModelOutput]) -> None:
+    async for item in items:
+        into.append(item)
+
+
+def text_of(items: list[ModelOutput]) -> str:
     return "".join(item.text for item in items if isinstance(item, TextDelta) and not item.thought)
 
 
@@ -58,7 +79,8 @@ async def test_half_a_character_is_no_reason_to_fail(fake: FakeAnthropic) -> Non
 
 
 async def test_every_token_is_one_delta_and_the_request_is_plain(fake: FakeAnthropic) -> None:
-    assert await ask(fake, asks("Hello!")) == [TextDelta(token) for token in TOKENS]
+    ended = Ended(FinishReason.STOP, 29, 25, 16, 7)
+    assert await ask(fake, asks("Hello!")) == [*(TextDelta(token) for token in TOKENS), ended]
     (exchange,) = fake.exchanges
     assert exchange.body == {
         "model": "claude-haiku-4-5",
@@ -68,6 +90,25 @@ async def test_every_token_is_one_delta_and_the_request_is_plain(fake: FakeAnthr
         "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello!", "cache_control": CACHED}]}],
     }
     assert exchange.headers["anthropic-version"] == "2026-10-21"
+
+
+FORMAT: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {"name": "w", "schema": {"type": "object", "properties": {}}},
+}
+
+
+async def test_what_binds_the_answer_goes_along_in_the_apis_own_words(fake: FakeAnthropic) -> None:
+    prompt = asks("Hello!", tools=(TOOL,), must_call=True, response_format=FORMAT)
+    await ask(fake, prompt, options={"effort": "low"})
+    body = fake.exchanges[-1].body
+    assert body["tool_choice"] == {"type": "any"}
+    schema = FORMAT["json_schema"]["schema"]
+    assert body["output_config"] == {"effort": "low", "format": {"type": "json_schema", "schema": schema}}
+    await ask(fake, asks("Hello!", tools=(TOOL,), must_call=True), options={"thinking": "adaptive"})
+    assert "tool_choice" not in fake.exchanges[-1].body, "the API refuses it to who thinks"
+    with pytest.raises(BadRequest, match="send one as json_schema"):
+        await ask(fake, asks("Hello!", response_format={"type": "json_object"}))
 
 
 async def test_messages_alternate_as_the_api_wants(fake: FakeAnthropic) -> None:
@@ -134,8 +175,9 @@ async def test_options_out_of_range_are_refused(fake: FakeAnthropic, options: di
 
 
 async def test_an_empty_prompt_is_refused(fake: FakeAnthropic) -> None:
-    with pytest.raises(BadRequest, match="nothing to answer"):
-        await ask(fake, Prompt())
+    for empty in (Prompt(), Prompt("Be kind.", raw="\n")):
+        with pytest.raises(BadRequest, match="nothing to answer"):
+            await ask(fake, empty)
 
 
 async def test_thoughts_are_kept_apart_and_go_back_with_the_tools_result(fake: FakeAnthropic) -> None:
@@ -143,7 +185,8 @@ async def test_thoughts_are_kept_apart_and_go_back_with_the_tools_result(fake: F
     async with open_operation("anthropic", Role.MCP, options) as chat:
         items = await collect(chat, asks('call weather {"place": "Łódź"}', tools=(TOOL,)))
         call = ToolCall("toolu_1", "weather", {"place": "Łódź"})
-        assert items == [*(TextDelta(thought, thought=True) for thought in THOUGHTS), call]
+        ended = Ended(FinishReason.TOOL_CALLS, 29, 25, 16, 7)
+        assert items == [*(TextDelta(thought, thought=True) for thought in THOUGHTS), call, ended]
         body = fake.exchanges[0].body
         assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
         assert body["output_config"] == {"effort": "low"} and body["tools"][0]["input_schema"]["properties"]
@@ -164,6 +207,61 @@ async def test_thoughts_are_kept_apart_and_go_back_with_the_tools_result(fake: F
         "content": "31 degrees",
         "cache_control": CACHED,
     }
+
+
+async def test_any_history_is_brought_into_order(fake: FakeAnthropic) -> None:
+    """As clients send them, and as they are cut: the fake refuses what the API refuses."""
+    calls = (ToolCall("functions.weather:0", "weather", {"place": "Rome"}), ToolCall("b", "weather", {}))
+    messages = (
+        Message("tool", "cut off from its call", tool_call_id="gone"),
+        Message("user", "And?"),
+        Message("assistant", "", tool_calls=calls),
+        Message("user", "Hurry!"),
+        Message("system", "It rains."),
+        Message("tool", "2 degrees", tool_call_id="functions.weather:0"),
+        Message("user", ""),
+    )
+    assert text_of(await ask(fake, Prompt("You are Ada.", messages, tools=(TOOL,)))) == ANSWER
+    said = fake.exchanges[0].body["messages"][2]["content"]
+    assert [block.get("tool_use_id") for block in said] == ["functions_weather_0", "b", None]
+    assert [block.get("content", block.get("text")) for block in said] == ["2 degrees", "(no result)", "Hurry!"]
+
+
+async def test_calls_at_once_go_back_as_they_came(fake: FakeAnthropic) -> None:
+    async with open_operation("anthropic", Role.MCP, {"base_url": fake.base_url, "thinking": "adaptive"}) as chat:
+        asked = asks('call weather {"place": "Oslo"} and call weather {"place": "Rome"}', tools=(TOOL,))
+        calls = [item for item in await collect(chat, asked) if isinstance(item, ToolCall)]
+        assert [call.arguments for call in calls] == [{"place": "Oslo"}, {"place": "Rome"}]
+        results = [Message("tool", "warm", tool_call_id=call.id) for call in reversed(calls)]
+        messages = (*asked.messages, Message("assistant", "", tool_calls=tuple(calls)), *results)
+        assert text_of(await collect(chat, Prompt(messages=messages, tools=(TOOL,)))) == ANSWER
+    content = fake.exchanges[1].body["messages"][1]["content"]
+    assert [block["type"] for block in content] == ["thinking", "tool_use", "tool_use"]
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "other-1"])
+async def test_a_history_without_its_thinking_is_answered_without_and_the_next_one_with(
+    fake: FakeAnthropic, model: str
+) -> None:
+    """Of before a restart; or with what another model thought."""
+    options = {"base_url": fake.base_url, "thinking": "adaptive"}
+    call = ToolCall("toolu_1", "weather", {"place": "Oslo"})
+    messages = (
+        Message("user", "Is it warm?"),
+        Message("assistant", "", tool_calls=(call,)),
+        Message("tool", "2 degrees", tool_call_id="toolu_1"),
+    )
+    async with open_engines() as engines:
+        loaded = await engines.load("anthropic", Role.T2T, {**options, "model": model})
+        if model == "other-1":
+            first = await engines.load("anthropic", Role.T2T, options)
+            await collect(first.operation, asks('call weather {"place": "Oslo"}', tools=(TOOL,)))
+            await first.release()
+        assert text_of(await collect(loaded.operation, Prompt(messages=messages, tools=(TOOL,)))) == ANSWER
+        assert "thinking" not in fake.exchanges[-1].body and "signature" not in str(fake.exchanges[-1].body)
+        await collect(loaded.operation, asks("Hello!"))
+        await loaded.release()
+    assert fake.exchanges[-1].body["thinking"]["type"] == "adaptive"
 
 
 async def test_images_go_with_the_message(fake: FakeAnthropic) -> None:
@@ -235,13 +333,13 @@ async def test_sessions_at_once_share_one_engine(fake: FakeAnthropic) -> None:
         ("redirect", "redirects elsewhere: set base_url", False, ""),
         ("html", "web page, 'Log in': is base_url right", False, ""),
         ("hangup", "closed the connection without an answer", True, ""),
-        ("slow", "has sent nothing for 0.2 s", True, ""),
+        ("slow", "has sent nothing for 1 s", True, ""),
         ("empty", "answered with no text", True, ""),
         ("length", "used up max_tokens before it said a word", False, ""),
         ("first-overloaded", "is overloaded: Overloaded", True, ""),
         ("cut", "was cut off", True, "Hello there."),
         ("end", "was cut off", True, ANSWER),
-        ("stall", "has sent nothing for 0.2 s", True, "Hello there."),
+        ("stall", "has sent nothing for 1 s", True, "Hello there."),
         ("overloaded", "is overloaded: Overloaded", True, "Hello there."),
         ("garbage", "something that is no event", False, "Hello there."),
         ("refusal", "declined to answer: bio", False, ANSWER),
@@ -252,8 +350,13 @@ async def test_sessions_at_once_share_one_engine(fake: FakeAnthropic) -> None:
 async def test_each_failure_has_its_sentence(
     fake: FakeAnthropic, kind: str, sentence: str, retryable: bool, heard: str
 ) -> None:
-    options = {"base_url": fake.base_url, "model": f"fail:{kind}", "max_retries": 0, "read_timeout_s": 0.2}
-    said: list[TextDelta | ToolCall] = []
+    options = {
+        "base_url": fake.base_url,
+        "model": f"fail:{kind}",
+        "max_retries": 0,
+        "read_timeout_s": _PATIENCE_S.get(kind, 60),
+    }
+    said: list[ModelOutput] = []
     async with open_operation("anthropic", Role.T2T, options) as chat:
         with pytest.raises(BindingFailed, match=sentence) as caught:
             await _note(chat, said)
@@ -262,7 +365,7 @@ async def test_each_failure_has_its_sentence(
     assert "secret" not in caught.value.message
 
 
-async def _note(chat: Any, said: list[TextDelta | ToolCall]) -> None:
+async def _note(chat: Any, said: list[ModelOutput]) -> None:
     async for item in chat.generate(asks("Hello!")):
         said.append(item)
 
@@ -281,7 +384,26 @@ async def test_what_has_begun_or_must_wait_long_is_not_tried_again(fake: FakeAnt
 
 
 async def test_tools_may_be_left_unused(fake: FakeAnthropic) -> None:
-    assert await ask(fake, asks("Hello!"), Role.MCP, {"model": "fail:empty"}) == []
+    ended = Ended(FinishReason.STOP, 29, 25, 16, 7)
+    assert await ask(fake, asks("Hello!"), Role.MCP, {"model": "fail:empty"}) == [ended]
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        ("length", FinishReason.LENGTH),
+        ("context", FinishReason.LENGTH),
+        ("refusal", FinishReason.CONTENT_FILTER),
+    ],
+)
+async def test_an_answer_that_is_cut_short_says_so_before_it_fails(
+    fake: FakeAnthropic, failure: str, reason: FinishReason
+) -> None:
+    items: list[ModelOutput] = []
+    async with open_operation("anthropic", Role.T2T, {"base_url": fake.base_url, "model": f"fail:{failure}"}) as chat:
+        with pytest.raises(BindingFailed):
+            await note(chat.generate(asks("Hello!")), items)
+    assert items[-1] == Ended(reason, 29, 25, 16, 7)
 
 
 async def test_the_key_goes_to_its_own_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,8 +161,8 @@ async def test_a_connection_that_breaks(fake: FakeAzure) -> None:
 
 async def test_a_service_that_falls_silent(fake: FakeAzure) -> None:
     fake.fail = "silent"
-    with pytest.raises(BindingFailed, match=r"has sent nothing for 0\.3 s"):
-        await listen(fake, SOUND, read_timeout_s=0.3)
+    with pytest.raises(BindingFailed, match="has sent nothing for 1 s"):
+        await listen(fake, SOUND, read_timeout_s=1)
 
 
 async def test_no_key_and_no_region(fake: FakeAzure) -> None:

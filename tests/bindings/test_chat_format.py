@@ -10,7 +10,7 @@ from greenroom.bindings.chat_format import (
 )
 from greenroom.bindings.embedding_format import read_vectors
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Image, Message, Prompt, TextDelta, ToolCall
+from greenroom.values import Ended, FinishReason, Image, Message, Prompt, TextDelta, ToolCall
 
 
 def delta(**fields: object) -> dict[str, object]:
@@ -87,7 +87,7 @@ def test_content_in_parts() -> None:
     parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
     assert reader.feed(delta(content=parts)) == [TextDelta("Hm.", True), TextDelta("Yes.")]
     assert reader.feed(delta(reasoning="Hm.", reasoning_content="Hm.")) == [TextDelta("Hm.", True)]
-    assert reader.finish() == []
+    assert list(reader.finish()) == []
 
 
 def test_calls_side_by_side() -> None:
@@ -96,7 +96,7 @@ def test_calls_side_by_side() -> None:
     reader.feed(call(index=1, id="b", function={"name": "g", "arguments": '{"y"'}))
     reader.feed(call(index=0, function={"arguments": None}))
     reader.feed(call(index=1, function={"arguments": ": 2}"}))
-    assert reader.finish() == [ToolCall("a", "f", {}), ToolCall("b", "g", {"y": 2})]
+    assert list(reader.finish()) == [ToolCall("a", "f", {}), ToolCall("b", "g", {"y": 2})]
 
 
 def test_calls_without_numbers() -> None:
@@ -104,7 +104,7 @@ def test_calls_without_numbers() -> None:
     reader.feed(call(id="a", function={"name": "f", "arguments": '{"x":'}))
     reader.feed(call(function={"arguments": "1}"}))
     reader.feed(call(id="b", function={"name": "g", "arguments": {"y": 2}}))
-    assert reader.finish() == [ToolCall("a", "f", {"x": 1}), ToolCall("b", "g", {"y": 2})]
+    assert list(reader.finish()) == [ToolCall("a", "f", {"x": 1}), ToolCall("b", "g", {"y": 2})]
 
 
 @pytest.mark.parametrize("arguments", ["[1]", "nothing", '{"x": 1'])
@@ -112,7 +112,7 @@ def test_arguments_that_are_no_object(arguments: str) -> None:
     reader = AnswerReader("it")
     reader.feed(call(index=0, id="a", function={"name": "f", "arguments": arguments}))
     with pytest.raises(BindingFailed, match="it called the tool f with arguments that are no JSON object"):
-        reader.finish()
+        list(reader.finish())
 
 
 def test_chunks_without_choices_say_nothing() -> None:
@@ -132,8 +132,52 @@ def test_an_answer_of_thoughts_alone_is_empty() -> None:
     reader = AnswerReader("it")
     reader.feed(delta(reasoning_content="Hm."))
     reader.finish_reason = "length"
+    left = reader.finish()
+    assert next(left) == Ended(FinishReason.LENGTH)
     with pytest.raises(BindingFailed, match="raise max_tokens"):
-        reader.finish()
+        next(left)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("stop", FinishReason.STOP),
+        ("eos_token", FinishReason.STOP),
+        ("length", FinishReason.LENGTH),
+        ("MAX_TOKENS", FinishReason.LENGTH),
+        ("function_call", FinishReason.TOOL_CALLS),
+        ("a new word", None),
+    ],
+)
+def test_the_end_is_told_in_our_words(word: str, reason: FinishReason | None) -> None:
+    reader = AnswerReader("it")
+    reader.feed(delta(content="Hi."))
+    reader.feed({"choices": [{"delta": {}, "finish_reason": word}]})
+    assert list(reader.finish()) == ([Ended(reason)] if reason else [])
+
+
+@pytest.mark.parametrize(
+    ("usage", "ended"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 2}, Ended(FinishReason.STOP, 3, 2)),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Ended(FinishReason.STOP)),
+        ({"prompt_tokens": -1, "completion_tokens": "2"}, Ended(FinishReason.STOP)),
+        ({"prompt_tokens": True, "prompt_tokens_details": 5}, Ended(FinishReason.STOP)),
+        (
+            {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": None},
+            Ended(FinishReason.STOP, 3, None, 0),
+        ),
+        ([3, 2], Ended(FinishReason.STOP)),
+    ],
+)
+def test_what_is_counted(usage: object, ended: Ended) -> None:
+    """The last count is the one that counts, wherever it stands; nonsense is no count."""
+    reader = AnswerReader("it")
+    reader.feed({**delta(content="Hi."), "usage": None})
+    reader.feed({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    reader.feed({"choices": [], "usage": usage})
+    reader.feed({"choices": [], "usage": None})
+    assert list(reader.finish()) == [ended]
 
 
 def test_errors_of_every_shape() -> None:

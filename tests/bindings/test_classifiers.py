@@ -145,6 +145,24 @@ async def test_a_folder_without_a_model_and_one_with_another(tmp_path: Path) -> 
             raise AssertionError
 
 
+async def test_a_model_that_needs_a_further_package(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoTokenizer
+
+    def lacking(*_: object, **__: object) -> None:
+        raise ImportError("DebertaV2Converter requires\nthe sentencepiece library")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lacking)
+    with pytest.raises(Unavailable, match="needs a further package: DebertaV2Converter requires the sentencepiece"):
+        async with open_operation("mod_koala", Role.FILTER_TEXT, {}, places):
+            raise AssertionError
+
+
+def test_what_koalas_tokenizer_is_made_of_is_fetched() -> None:
+    """It is a DeBERTa of the first kind, whose words are vocab.json and merges.txt."""
+    (entry,) = read_binding(BINDINGS / "mod_koala").model_entries
+    assert {"config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer.json"} <= set(entry["include"])
+
+
 @pytest.mark.parametrize("name", ["../secret", "/etc", "a/b/c", "", ".hidden", "a\\b"])
 def test_a_path_is_no_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadRequest, match="is no model's name"):

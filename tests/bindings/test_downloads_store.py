@@ -97,6 +97,26 @@ async def test_some_files_of_a_revision(server: DownloadServer, folder: Path) ->
     assert files(folder) == ["owner/tiny/config.json", "owner/tiny/onnx/model.onnx"]
 
 
+@pytest.mark.parametrize(
+    ("has", "fetched"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (["model-00001-of-00001.safetensors", "pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json"],
+         ["model-00001-of-00001.safetensors"]),
+        (["adapter.safetensors", "pytorch_model.bin"], ["adapter.safetensors", "pytorch_model.bin"]),
+        (["pytorch_model.bin", "onnx/model.safetensors"], ["onnx/model.safetensors", "pytorch_model.bin"]),
+    ],
+)  # fmt: skip
+async def test_the_same_weights_are_not_fetched_twice(
+    server: DownloadServer, folder: Path, has: list[str], fetched: list[str]
+) -> None:
+    """Where an entry takes either kind of weights, the pickle comes only if there is no other."""
+    server.publish("owner/tiny", dict.fromkeys(has, SMALL))
+    entry = {**TINY, "include": ["*.safetensors", "pytorch_model*"]}
+    await store_of(folder, entry, hub=Hub(server.url)).install("tiny")
+    assert files(folder) == [f"owner/tiny/{path}" for path in fetched]
+
+
 async def test_a_token_goes_to_the_hub_alone(server: DownloadServer, folder: Path) -> None:
     server.publish("owner/tiny", CONTENT, large=("onnx/model.onnx",), token=TOKEN)
     elsewhere = {"name": "b", "files": [{"path": "b.bin", "url": server.store.put("b.bin", DATA)}]}

@@ -2,7 +2,7 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,31 @@ from e2e.promises import check_turn
 from e2e.visitor import text_of as spoken
 from e2e.visitor import visitor
 from fakes.binding_rig import BINDINGS, Places, open_engines, open_operation
-from fakes.gemini_server import SIGNATURE, THOUGHTS, TOKENS, FakeGemini
+from fakes.gemini_server import SIGNATURE, THOUGHTS, TOKENS, UNSIGNED, FakeGemini
 from fakes.server_process import running_server
 from greenroom.bindings.discovery import BindingShelf
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Image, Message, Prompt, Role, Sampling, TextDelta, ToolCall, ToolSpec
+from greenroom.values import (
+    Ended,
+    FinishReason,
+    Image,
+    Message,
+    ModelOutput,
+    Prompt,
+    Role,
+    Sampling,
+    TextDelta,
+    ToolCall,
+    ToolSpec,
+)
 
 ANSWER = "".join(TOKENS)
 KEY = "".join(("AIza", "SecretOfTheTest"))
 TOOL = ToolSpec("weather", "The weather of a place.", {"type": "object", "properties": {"place": {"type": "string"}}})
+
+
+_PATIENCE_S = {"slow": 1, "stall": 1}
+"""of the failures that are a silence; the others must not become one on a busy machine"""
 
 
 @pytest.fixture
@@ -36,16 +52,21 @@ def asks(text: str, **fields: Any) -> Prompt:
 
 async def ask(
     fake: FakeGemini, prompt: Prompt, role: Role = Role.T2T, options: dict[str, Any] | None = None
-) -> list[TextDelta | ToolCall]:
+) -> list[ModelOutput]:
     async with open_operation("gemini", role, {"base_url": fake.base_url, **(options or {})}) as chat:
         return await collect(chat, prompt)
 
 
-async def collect(chat: Any, prompt: Prompt) -> list[TextDelta | ToolCall]:
+async def collect(chat: Any, prompt: Prompt) -> list[ModelOutput]:
     return [item async for item in chat.generate(prompt)]
 
 
-def text_of(items: list[TextDelta | ToolCall]) -> str:
+async def note(items: AsyncIterator[ModelOutput], into: list[ModelOutput]) -> None:
+    async for item in items:
+        into.append(item)
+
+
+def text_of(items: list[ModelOutput]) -> str:
     return "".join(item.text for item in items if isinstance(item, TextDelta) and not item.thought)
 
 
@@ -57,7 +78,8 @@ async def test_half_a_character_is_no_reason_to_fail(fake: FakeGemini) -> None:
 
 
 async def test_every_token_is_one_delta_and_the_request_is_plain(fake: FakeGemini) -> None:
-    assert await ask(fake, asks("Hello!")) == [TextDelta(token) for token in TOKENS]
+    ended = Ended(FinishReason.STOP, 29, 25, 16, 7)
+    assert await ask(fake, asks("Hello!")) == [*(TextDelta(token) for token in TOKENS), ended]
     (exchange,) = fake.exchanges
     assert exchange.model == "gemini-3.8-flash"
     assert exchange.body == {
@@ -65,6 +87,13 @@ async def test_every_token_is_one_delta_and_the_request_is_plain(fake: FakeGemin
         "contents": [{"role": "user", "parts": [{"text": "Hello!"}]}],
         "generationConfig": {"thinkingConfig": {"includeThoughts": True}},
     }
+
+
+async def test_a_call_may_be_wanted(fake: FakeGemini) -> None:
+    await ask(fake, asks("Hello!", tools=(TOOL,), must_call=True))
+    assert fake.exchanges[0].body["toolConfig"] == {"functionCallingConfig": {"mode": "ANY"}}
+    await ask(fake, asks("Hello!", must_call=True))
+    assert "toolConfig" not in fake.exchanges[1].body
 
 
 async def test_contents_alternate_as_the_api_wants(fake: FakeGemini) -> None:
@@ -124,8 +153,9 @@ async def test_options_out_of_range_are_refused(fake: FakeGemini, options: dict[
 
 
 async def test_an_empty_prompt_is_refused(fake: FakeGemini) -> None:
-    with pytest.raises(BadRequest, match="nothing to answer"):
-        await ask(fake, Prompt())
+    for empty in (Prompt(), Prompt("Be kind.", raw=" ")):
+        with pytest.raises(BadRequest, match="nothing to answer"):
+            await ask(fake, empty)
 
 
 async def test_thoughts_are_kept_apart(fake: FakeGemini) -> None:
@@ -136,7 +166,8 @@ async def test_thoughts_are_kept_apart(fake: FakeGemini) -> None:
 
 async def test_a_tool_is_called_and_its_result_goes_back_with_the_signature(fake: FakeGemini) -> None:
     async with open_operation("gemini", Role.MCP, {"base_url": fake.base_url}) as chat:
-        (call,) = await collect(chat, asks('call weather {"place": "Łódź"}', tools=(TOOL,)))
+        call, ended = await collect(chat, asks('call weather {"place": "Łódź"}', tools=(TOOL,)))
+        assert ended == Ended(FinishReason.TOOL_CALLS, 29, 25, 16, 7)
         assert isinstance(call, ToolCall) and (call.name, call.arguments) == ("weather", {"place": "Łódź"})
         declared = fake.exchanges[0].body["tools"][0]["functionDeclarations"][0]
         assert declared == {
@@ -155,6 +186,64 @@ async def test_a_tool_is_called_and_its_result_goes_back_with_the_signature(fake
     assert model == {"role": "model", "parts": [{"functionCall": wanted, "thoughtSignature": SIGNATURE}]}
     response = {"name": "weather", "response": {"result": "31 degrees"}}
     assert user == {"role": "user", "parts": [{"functionResponse": response}]}
+
+
+async def test_calls_at_once_go_back_as_they_came(fake: FakeGemini) -> None:
+    async with open_operation("gemini", Role.MCP, {"base_url": fake.base_url}) as chat:
+        asked = asks('call weather {"place": "Oslo"} and call weather {"place": "Rome"}', tools=(TOOL,))
+        calls = [item for item in await collect(chat, asked) if isinstance(item, ToolCall)]
+        assert [call.arguments for call in calls] == [{"place": "Oslo"}, {"place": "Rome"}]
+        results = [Message("tool", "warm", tool_call_id=call.id) for call in reversed(calls)]
+        messages = (*asked.messages, Message("assistant", "", tool_calls=tuple(calls)), *results)
+        assert text_of(await collect(chat, Prompt(messages=messages, tools=(TOOL,)))) == ANSWER
+    parts = fake.exchanges[1].body["contents"][1]["parts"]
+    assert [part.get("thoughtSignature") for part in parts] == [SIGNATURE, None]
+
+
+UNKNOWN = ToolCall("toolu_1", "weather", {"place": "Oslo"})
+
+
+@pytest.mark.parametrize(("model", "signature"), [("gemini-3.8-flash", UNSIGNED), ("gemini-2.5-flash", None)])
+async def test_a_call_of_another_model_is_told_to_have_no_signature(
+    fake: FakeGemini, model: str, signature: str | None
+) -> None:
+    """Or of before a restart, of which nothing is known here any more."""
+    messages = (
+        Message("tool", "cut off from its call", tool_call_id="gone"),
+        Message("user", "Is it warm?"),
+        Message("assistant", "", tool_calls=(UNKNOWN,)),
+        Message("user", "Well?"),
+        Message("tool", "2 degrees", tool_call_id="toolu_1"),
+        Message("assistant", "Hm.", tool_calls=(ToolCall("never answered", "weather", {}),)),
+    )
+    assert text_of(await ask(fake, Prompt(messages=messages), options={"model": model})) == ANSWER
+    _, called, answered, *_ = fake.exchanges[0].body["contents"]
+    assert called["parts"][0].get("thoughtSignature") == signature
+    assert "functionResponse" in answered["parts"][0] and answered["parts"][1] == {"text": "Well?"}
+
+
+async def test_the_signature_of_another_model_is_given_up(fake: FakeGemini) -> None:
+    options = {"base_url": fake.base_url}
+    async with open_engines() as engines:
+        first = await engines.load("gemini", Role.T2T, options)
+        second = await engines.load("gemini", Role.T2T, {**options, "model": "gemini-other"})
+        asked = asks('call weather {"place": "Oslo"}', tools=(TOOL,))
+        call = (await collect(first.operation, asked))[0]
+        assert isinstance(call, ToolCall)
+        result = Message("tool", "2 degrees", tool_call_id=call.id)
+        messages = (*asked.messages, Message("assistant", "", tool_calls=(call,)), result)
+        assert text_of(await collect(second.operation, Prompt(messages=messages, tools=(TOOL,)))) == ANSWER
+        for one in (first, second):
+            await one.release()
+    sent = [one.body["contents"][1]["parts"][0]["thoughtSignature"] for one in fake.exchanges[1:]]
+    assert sent == [SIGNATURE, UNSIGNED]
+
+
+async def test_a_wait_that_the_headers_name_is_kept(fake: FakeGemini) -> None:
+    assert text_of(await ask(fake, asks("Hello!"), options={"model": "fail-soon"})) == ANSWER
+    with pytest.raises(BindingFailed, match="try again in 60 s"):
+        await ask(fake, asks("Hello!"), options={"model": "fail-later"})
+    assert len(fake.exchanges) == 3
 
 
 async def test_images_go_with_the_message(fake: FakeGemini) -> None:
@@ -225,14 +314,14 @@ async def test_sessions_at_once_share_one_engine(fake: FakeGemini) -> None:
         ("redirect", "redirects elsewhere: set base_url", False, ""),
         ("html", "no JSON: is base_url right", False, ""),
         ("hangup", "closed the connection without an answer", True, ""),
-        ("slow", "has sent nothing for 0.2 s", True, ""),
+        ("slow", "has sent nothing for 1 s", True, ""),
         ("blocked", r"the prompt was blocked \(PROHIBITED_CONTENT\)", False, ""),
         ("empty", "answered with no text", True, ""),
         ("length", "used up max_output_tokens before it said a word", False, ""),
         ("malformed", "called a tool in a way that cannot be read", True, ""),
         ("cut", "was cut off", True, "Hello there."),
         ("end", "was cut off", True, ANSWER),
-        ("stall", "has sent nothing for 0.2 s", True, "Hello there."),
+        ("stall", "has sent nothing for 1 s", True, "Hello there."),
         ("error", "is overloaded, try again later", True, "Hello there."),
         ("garbage", "something that is no JSON", False, "Hello there."),
         ("safety", r"its safety filter objected \(SAFETY\)", False, ANSWER),
@@ -242,8 +331,13 @@ async def test_sessions_at_once_share_one_engine(fake: FakeGemini) -> None:
 async def test_each_failure_has_its_sentence(
     fake: FakeGemini, kind: str, sentence: str, retryable: bool, heard: str
 ) -> None:
-    options = {"base_url": fake.base_url, "model": f"fail-{kind}", "max_retries": 0, "read_timeout_s": 0.2}
-    said: list[TextDelta | ToolCall] = []
+    options = {
+        "base_url": fake.base_url,
+        "model": f"fail-{kind}",
+        "max_retries": 0,
+        "read_timeout_s": _PATIENCE_S.get(kind, 60),
+    }
+    said: list[ModelOutput] = []
     async with open_operation("gemini", Role.T2T, options) as chat:
         with pytest.raises(BindingFailed, match=sentence) as caught:
             await _note(chat, said)
@@ -251,7 +345,7 @@ async def test_each_failure_has_its_sentence(
     assert text_of(said) == heard
 
 
-async def _note(chat: Any, said: list[TextDelta | ToolCall]) -> None:
+async def _note(chat: Any, said: list[ModelOutput]) -> None:
     async for item in chat.generate(asks("Hello!")):
         said.append(item)
 
@@ -270,7 +364,21 @@ async def test_what_has_begun_or_must_wait_long_is_not_tried_again(fake: FakeGem
 
 
 async def test_tools_may_be_left_unused(fake: FakeGemini) -> None:
-    assert await ask(fake, asks("Hello!"), Role.MCP, {"model": "fail-empty"}) == []
+    ended = Ended(FinishReason.STOP, 29, 25, 16, 7)
+    assert await ask(fake, asks("Hello!"), Role.MCP, {"model": "fail-empty"}) == [ended]
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"), [("length", FinishReason.LENGTH), ("safety", FinishReason.CONTENT_FILTER)]
+)
+async def test_an_answer_that_is_cut_short_says_so_before_it_fails(
+    fake: FakeGemini, failure: str, reason: FinishReason
+) -> None:
+    items: list[ModelOutput] = []
+    async with open_operation("gemini", Role.T2T, {"base_url": fake.base_url, "model": f"fail-{failure}"}) as chat:
+        with pytest.raises(BindingFailed):
+            await note(chat.generate(asks("Hello!")), items)
+    assert items[-1] == Ended(reason, 29, 25, 16, 7)
 
 
 async def test_the_key_goes_to_its_own_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:

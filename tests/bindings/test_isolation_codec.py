@@ -15,6 +15,8 @@ from greenroom.errors import BadRequest, BindingFailed, GreenroomError
 from greenroom.rpc.failures import ApiError, structure_of
 from greenroom.values import (
     Audio,
+    Ended,
+    FinishReason,
     Image,
     Message,
     Persona,
@@ -42,8 +44,9 @@ calls = st.builds(ToolCall, texts, texts, extras)
 small = st.one_of(
     st.builds(TextDelta, texts, st.booleans()),
     calls,
+    st.builds(Ended, st.none() | st.sampled_from(FinishReason), *[st.none() | st.integers(min_value=0)] * 4),
     st.builds(TextChunk, texts, extras),
-    st.builds(SpeechText, texts, texts, texts),
+    st.builds(SpeechText, texts, texts, texts, extras),
     st.builds(
         WordTime,
         texts,
@@ -75,6 +78,8 @@ prompts = st.builds(
         Sampling, max_tokens=st.none() | st.integers(), temperature=st.none() | numbers, stop=st.lists(texts).map(tuple)
     ),
     persona=st.builds(Persona, name=texts, greetings=st.lists(texts, max_size=2).map(tuple), extras=extras),
+    must_call=st.booleans(),
+    response_format=st.none() | extras,
 )
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GreenroomError)]
 

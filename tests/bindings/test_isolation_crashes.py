@@ -98,6 +98,19 @@ async def test_what_a_child_prints_is_logged_with_its_bindings_name(
     assert all(vars(record)["binding"] == "apart" for record in caplog.records if "plain line" in record.getMessage())
 
 
+async def test_a_child_that_prints_without_end_fills_neither_its_pipe_nor_our_memory(
+    rig: Rig, caplog: pytest.LogCaptureFixture, propagating: None
+) -> None:
+    text = await rig.text()
+    with caplog.at_level(logging.INFO):
+        assert await answer(text, "flood 4") == "flooded "
+        assert await answer(text, "say on") == "on "
+        await rig.isolation.close()
+    printed = [record.getMessage().removeprefix("apart: ") for record in caplog.records if "xxx" in record.getMessage()]
+    assert sum(map(len, printed)) == 4 * 2**20
+    assert max(map(len, printed)) <= process.LINE_CHARS
+
+
 async def test_log_records_of_a_child_carry_the_session_and_the_job_that_asked(
     rig: Rig, caplog: pytest.LogCaptureFixture, propagating: None
 ) -> None:

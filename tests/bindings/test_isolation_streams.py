@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,19 @@ from fakes.binding_rig import Places
 from fakes.isolation_rig import Rig, answer, asked, isolated, stream
 from greenroom.bindings.roles import Effect, Unit
 from greenroom.errors import BadRequest, BindingFailed, Busy, GreenroomError
-from greenroom.values import Audio, Role, SpeechText, TextChunk, TextDelta, ToolCall, Transcript, WordTime
+from greenroom.session.access import reserved
+from greenroom.values import (
+    Audio,
+    Ended,
+    FinishReason,
+    Role,
+    SpeechText,
+    TextChunk,
+    TextDelta,
+    ToolCall,
+    Transcript,
+    WordTime,
+)
 
 
 @pytest.fixture
@@ -26,9 +39,14 @@ async def test_every_role_in_one_child(rig: Rig) -> None:
     pid = int(await answer(text, "pid"))
     assert pid == rig.child().pid != os.getpid()
     assert await answer(text, "say one two") == "one two "
+    assert text.keeps_formats
     async with aclosing(text.generate(asked("tool"))) as deltas:
         told = [delta async for delta in deltas]
-    assert told == [TextDelta("thinking", thought=True), ToolCall("1", "look", {"where": ["up", 2.5, None]})]
+    assert told == [
+        TextDelta("thinking", thought=True),
+        ToolCall("1", "look", {"where": ["up", 2.5, None]}),
+        Ended(FinishReason.TOOL_CALLS, 30, 5, None, 2),
+    ]
     assert await text.detokenize(await text.tokenize("héé")) == "héé"
     models = await type(text).models(text.options, rig.engines.place(rig.engines._shelf.get("apart")))
     assert [(model.name, model.description, model.size_bytes) for model in models] == [
@@ -207,6 +225,17 @@ async def test_a_binding_that_cannot_be_imported_here_is_described_by_its_proces
         await rig.load(Role.T2T, "heavy", size=40)
     with pytest.raises(BadRequest, match="option nonsense"):
         await rig.load(Role.T2T, "heavy", nonsense=1)
+
+
+async def test_a_jaison_operation_that_cannot_be_imported_here_has_its_settings_and_what_filters_said(rig: Rig) -> None:
+    operation = rig.engines._shelf.get("jaison_apart").operation(Role.TTS)
+    assert reserved(operation, {"tone": "high"}) == ["tone"]
+    voice: Any = (await rig.load(Role.TTS, "jaison_apart", tone="high")).operation
+    assert voice.wants_extras
+    speech = SpeechText("hi", extras={"emotion": "joy"})
+    assert [sound.pcm.decode("utf-16-le") async for sound in voice.speak(stream(speech))] == ["high joy hi "]
+    with pytest.raises(BadRequest, match="refuses these settings"):
+        await rig.load(Role.TTS, "jaison_apart", tone="shrill")
 
 
 async def test_a_binding_that_is_not_isolated_stays_here() -> None:

@@ -22,6 +22,7 @@ from greenroom.bindings.jaison import (
     ProcessManager,
     ProcessType,
     T2TOperation,
+    TTSOperation,
     config,
     jaison_binding,
     processes,
@@ -64,6 +65,77 @@ async def test_text_comes_token_by_token_from_its_own_process() -> None:
         deltas = [delta async for delta in operation.generate(asked("[Bob]: hello there"))]
         assert deltas == [TextDelta("[BOB]: "), TextDelta("HELLO "), TextDelta("THERE!! ")]
         assert await said(operation, "[Bob]: hi", "-") == "ME!! "
+
+
+class Listener(T2TOperation):
+    """Says of each message what kind it is and what it holds beside the line."""
+
+    def __init__(self) -> None:
+        super().__init__("listener")
+
+    async def _generate(self, messages: Any = None, **kwargs: Any) -> AsyncGenerator[dict[str, Any], None]:
+        for message in messages:
+            held = {name: value for name, value in vars(message).items() if name not in ("time", "context_metadata")}
+            yield {"content": f"{type(message).__name__} {held} {message.to_line()}"}
+
+
+async def test_a_line_of_the_script_is_the_message_that_it_was_made_of() -> None:
+    operation: Any = jaison_binding(Listener).operations[Role.T2T]
+    engine = await operation.open_engine(operation.Options(), Places().place(BindingShelf((FOLDER,)).get(PARROT)))
+    lines = [
+        "[Bob]: one\ntwo: [x]: y",
+        "[REQUEST]: sing",
+        "[CONTEXT#News]: rain",
+        "[MCP#files]: a.txt",
+        "[]: bare",
+        "-",
+    ]
+    told = [delta.text async for delta in operation(engine, operation.Options()).generate(asked(*lines))]
+    assert told == [
+        "ChatMessage {'user': 'Bob', 'message': 'one\\ntwo: [x]: y'} [Bob]: one\ntwo: [x]: y",
+        "RequestMessage {'message': 'sing'} [REQUEST]: sing",
+        "CustomMessage {'message': 'rain'} [CONTEXT#News]: rain",
+        "MCPMessage {'tool_name': 'files', 'result': 'a.txt'} [MCP#files]: a.txt",
+        "RawMessage {'message': '[]: bare'} []: bare",
+        "ChatMessage {'user': 'Polly', 'message': '-'} [Polly]: -",
+    ]
+    await engine.close()
+
+
+class Moody(TTSOperation):
+    """As jaison's guide has it: a voice that takes what a filter has said, by a ``_parse_chunk`` of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("moody")
+
+    async def _parse_chunk(self, chunk_in: dict[str, Any]) -> dict[str, Any]:
+        return {**await super()._parse_chunk(chunk_in), "emotion": chunk_in["emotion"]}
+
+    async def _generate(
+        self, content: str = "", emotion: str = "", **kwargs: Any
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        yield {"audio_bytes": bytearray(f"{emotion} {content}", "ascii"), "sr": Whole(24000), "sw": 1, "ch": 1}
+
+
+class Whole:
+    """A whole number of another library, as numpy has them."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+
+async def test_a_voice_takes_what_filters_said() -> None:
+    operation: Any = jaison_binding(Moody).operations[Role.TTS]
+    assert operation.wants_extras
+    assert not BindingShelf((FOLDER,)).get(PARROT).operation(Role.TTS).wants_extras  # type: ignore[attr-defined]
+    engine = await operation.open_engine(operation.Options(), Places().place(BindingShelf((FOLDER,)).get(PARROT)))
+    speech = SpeechText("hi", extras={"emotion": "joy", "score": 1})
+    sounds = [sound async for sound in operation(engine, operation.Options()).speak(given(speech))]
+    assert sounds == [Audio(b"joy hi", 24000, 1, 1)]
+    await engine.close()
 
 
 async def test_the_process_ends_with_its_last_user() -> None:
@@ -176,6 +248,31 @@ class Scribe(T2TOperation):
         self.file.write_text(messages[0].message)
         yield {"content": "written "}
         yield {"content": self.file.read_text()}
+
+
+class Reader(T2TOperation):
+    """Reads fields that its user has added to jaison's configuration."""
+
+    def __init__(self) -> None:
+        super().__init__("reader")
+        self.first = config.greeting
+
+    async def _generate(self, **kwargs: Any) -> AsyncGenerator[dict[str, Any], None]:
+        yield {"content": f"{self.first} {config.greeting} {config.spacy_model} {getattr(config, 'gone', 'default')}"}
+
+
+async def test_other_fields_of_the_configuration_stand_in_the_settings() -> None:
+    operation: Any = jaison_binding(Reader).operations[Role.T2T]
+    place = Places().place(BindingShelf((FOLDER,)).get(PARROT))
+    told = []
+    for greeting in ("hi", "ho"):
+        engine = await operation.open_engine(operation.Options(greeting=greeting, spacy_model="en"), place)
+        told += [delta.text async for delta in operation(engine, operation.Options()).generate(asked("x"))]
+        await engine.close()
+    assert told == ["hi hi en default", "ho ho en default"]
+    assert config.kobold_filepath is None
+    with pytest.raises(AttributeError, match="no greeting here; put it into the settings"):
+        await operation.open_engine(operation.Options(), place)
 
 
 async def test_each_has_working_files_of_its_own() -> None:
@@ -309,6 +406,10 @@ async def test_an_operation_without_the_parts_that_it_must_have() -> None:
             await anext(operation(engine, operation.Options()).generate(asked("x")))  # type: ignore[attr-defined]
     finally:
         await engine.close()
+
+
+def test_a_process_type_is_like_a_member_of_an_enumeration() -> None:
+    assert (ProcessType.MY_SERVER.name, ProcessType.MY_SERVER.value) == ("MY_SERVER", "my_server")
 
 
 def test_the_manager_is_the_running_bindings() -> None:

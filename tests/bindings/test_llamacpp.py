@@ -1,5 +1,6 @@
 import asyncio
 import http.client
+import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -14,7 +15,7 @@ from fakes.binding_rig import BINDINGS, Places, open_engines, open_operation
 from fakes.tiny_model import REPLIES, tiny_gguf
 from greenroom.bindings.discovery import BindingShelf
 from greenroom.errors import BadRequest, BindingFailed, NotFound, Unavailable
-from greenroom.values import Message, Prompt, Role, Sampling, TextDelta, ToolSpec
+from greenroom.values import Ended, FinishReason, Message, Prompt, Role, Sampling, TextDelta, ToolSpec
 
 EXACT = Sampling(temperature=0)
 ENDLESS = Sampling(max_tokens=100_000, temperature=1.5, top_k=0, seed=1)
@@ -51,7 +52,8 @@ async def test_it_says_what_it_was_taught(places: Places) -> None:
 
 async def test_it_streams(places: Places) -> None:
     async with open_operation("llamacpp", Role.T2T, SMALL, places) as chat:
-        deltas = [item async for item in chat.generate(ask("hello"))]
+        *deltas, ended = [item async for item in chat.generate(ask("hello"))]
+    assert isinstance(ended, Ended) and ended.reason is FinishReason.STOP
     assert len(deltas) > 5 and all(isinstance(delta, TextDelta) and not delta.thought for delta in deltas)
 
 
@@ -108,6 +110,27 @@ async def test_max_tokens_and_stop_end_an_answer(places: Places) -> None:
         assert short and REPLIES["hello"].startswith(short) and short != REPLIES["hello"]
 
 
+async def test_it_tells_how_an_answer_ended(places: Places) -> None:
+    async def ended(chat: Any, prompt: Prompt) -> Ended:
+        last = [item async for item in chat.generate(prompt)][-1]
+        assert isinstance(last, Ended)
+        return last
+
+    async with open_operation("llamacpp", Role.T2T, SMALL, places) as chat:
+        whole = await ended(chat, ask("hello"))
+        count = len(await chat.tokenize(REPLIES["hello"]))
+        assert whole.reason is FinishReason.STOP and whole.cached_tokens == 0
+        assert whole.completion_tokens == count + 1, "its end is a token, too"
+        assert whole.prompt_tokens is not None and whole.prompt_tokens > len(await chat.tokenize("hello"))
+        short = await ended(chat, ask("hello", Sampling(temperature=0, max_tokens=3)))
+        assert (short.reason, short.completion_tokens) == (FinishReason.LENGTH, 3)
+        assert short.cached_tokens, "the same prompt was read a moment ago"
+        stopped = await ended(chat, ask("hello", Sampling(temperature=0, stop=("How",))))
+        assert stopped.reason is FinishReason.STOP
+        raw = await ended(chat, Prompt(raw="hello", sampling=Sampling(temperature=0, max_tokens=3)))
+        assert (raw.reason, raw.completion_tokens) == (FinishReason.LENGTH, 3)
+
+
 async def test_a_seed_repeats_an_answer(places: Places) -> None:
     sampling = Sampling(temperature=2, max_tokens=30, seed=42)
     async with open_operation("llamacpp", Role.T2T, SMALL, places) as chat:
@@ -115,12 +138,36 @@ async def test_a_seed_repeats_an_answer(places: Places) -> None:
         assert await text_of(chat.generate(ask("something new", sampling))) == first
 
 
+async def test_an_answer_keeps_to_a_format(places: Places) -> None:
+    """The tiny model was taught other answers; llama.cpp lets it say nothing else."""
+    warm = {"type": "object", "properties": {"warm": {"type": "boolean"}}, "required": ["warm"]}
+    schema = {
+        "type": "json_schema",
+        "json_schema": {"name": "weather", "schema": warm | {"additionalProperties": False}},
+    }
+    async with open_operation("llamacpp", Role.T2T, SMALL, places) as chat:
+        prompt = Prompt(messages=(Message("user", "hello"),), sampling=EXACT, response_format=schema)
+        assert json.loads(await text_of(chat.generate(prompt))) in ({"warm": True}, {"warm": False})
+
+
+async def test_penalties_change_what_is_said(places: Places) -> None:
+    """By the same dice, so nothing else can."""
+    prompt = ask("something new", Sampling(temperature=2, max_tokens=60, seed=42))
+    said = []
+    for penalties in ({}, {}, {"presence_penalty": 2.0}, {"frequency_penalty": 2.0}):
+        async with open_operation("llamacpp", Role.T2T, {**SMALL, **penalties}, places) as chat:
+            said.append(await text_of(chat.generate(prompt)))
+    assert said[0] == said[1] and len(set(said)) == 3
+
+
 async def test_tools_are_taken(places: Places) -> None:
     """The tiny model knows nothing of tools; offering one must neither fail nor make a call up."""
     tool = ToolSpec("weather", "The weather.", {"type": "object", "properties": {}})
     prompt = Prompt(messages=(Message("user", "hello"),), tools=(tool,), sampling=Sampling(temperature=0, max_tokens=8))
     async with open_operation("llamacpp", Role.MCP, SMALL, places) as chooser:
-        assert all(isinstance(item, TextDelta) for item in [item async for item in chooser.generate(prompt)])
+        *deltas, ended = [item async for item in chooser.generate(prompt)]
+    assert all(isinstance(item, TextDelta) for item in deltas)
+    assert isinstance(ended, Ended) and ended.reason is FinishReason.LENGTH
 
 
 async def test_tokens_are_the_models_own(places: Places) -> None:

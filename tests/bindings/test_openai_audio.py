@@ -84,6 +84,23 @@ async def test_what_cannot_be_said_is_not_sent(fake: FakeOpenAI) -> None:
     assert pcm_of(await speak(fake, "One.", "...", "Two.")) == speech_pcm("One.") + speech_pcm("Two.")
 
 
+async def test_a_text_longer_than_openai_takes_is_sent_in_parts(fake: FakeOpenAI) -> None:
+    fake.settings.speech_s_per_character = 0.0001
+    text = "This sentence is one of many that follow. " * 150
+    await speak(fake, text)
+    sent = [exchange.body["input"] for exchange in fake.exchanges]
+    assert len(sent) == 2 and "".join(sent) == text and max(map(len, sent)) <= 4096
+    assert sent[0].rstrip().endswith(".")
+
+
+async def test_the_voices_are_those_of_the_model(fake: FakeOpenAI) -> None:
+    for model, has in (("tts-1", False), ("gpt-4o-mini-tts", True)):
+        options = {"base_url": fake.base_url, "model": model, "voice": "my own"}
+        async with open_operation("openai", Role.TTS, options) as voice:
+            known = {each.id for each in await voice.voices()}
+        assert {"my own", "nova", "alloy"} <= known and ("marin" in known) is has
+
+
 @pytest.mark.parametrize(
     ("failure", "sentence"),
     [
@@ -93,12 +110,14 @@ async def test_what_cannot_be_said_is_not_sent(fake: FakeOpenAI) -> None:
         ("json", "in place of speech"),
         ("cut", "cut off"),
         ("500", "status 500"),
-        ("slow", "has sent nothing for 0.2 s"),
+        ("slow", "has sent nothing for 1 s"),
     ],
 )
 async def test_each_failure_of_speech_has_its_sentence(fake: FakeOpenAI, failure: str, sentence: str) -> None:
     with pytest.raises(BindingFailed, match=sentence):
-        await speak(fake, "Hello there.", model=f"fail:{failure}", max_retries=0, read_timeout_s=0.2)
+        await speak(
+            fake, "Hello there.", model=f"fail:{failure}", max_retries=0, read_timeout_s=1 if failure == "slow" else 60
+        )
 
 
 async def test_a_header_that_is_no_wav(fake: FakeOpenAI) -> None:
@@ -142,6 +161,12 @@ async def test_partials_come_where_the_model_streams(fake: FakeOpenAI) -> None:
 async def test_text_replies_are_read_too(fake: FakeOpenAI) -> None:
     assert await transcribe(fake, SPOKEN, response_format="text", language="") == [Transcript("hello there")]
     assert "language" not in fake.exchanges[0].body
+
+
+async def test_a_newer_model_is_told_the_language_in_its_own_way(fake: FakeOpenAI) -> None:
+    assert await transcribe(fake, SPOKEN, model="gpt-transcribe", language="de") == [Transcript("hello there")]
+    body = fake.exchanges[0].body
+    assert body["languages[]"] == "de" and "language" not in body
 
 
 async def test_no_sound_is_an_empty_transcript(fake: FakeOpenAI) -> None:

@@ -5,13 +5,30 @@ from typing import Any
 
 import pytest
 
-from fakes.binding_rig import open_operation
+from fakes.binding_rig import Places, open_operation
 from fakes.openai_script import Answer, scripted_answer
 from fakes.openai_server import FakeOpenAI
+from fakes.openai_strictness import REASONING
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Image, Message, Prompt, Role, Sampling, TextDelta, ToolCall, ToolSpec
+from greenroom.values import (
+    Ended,
+    FinishReason,
+    Image,
+    Message,
+    ModelOutput,
+    Prompt,
+    Role,
+    Sampling,
+    TextDelta,
+    ToolCall,
+    ToolSpec,
+)
 
 HELLO = Prompt(system="You are Ada.", messages=(Message("user", "Hello!"),))
+
+
+_PATIENCE_S = {"slow": 1, "stall": 1}
+"""of the failures that are a silence; the others must not become one on a busy machine"""
 
 
 @pytest.fixture
@@ -20,17 +37,17 @@ async def fake() -> AsyncIterator[FakeOpenAI]:
         yield server
 
 
-async def ask(fake: FakeOpenAI, prompt: Prompt, role: Role = Role.T2T, **options: Any) -> list[TextDelta | ToolCall]:
+async def ask(fake: FakeOpenAI, prompt: Prompt, role: Role = Role.T2T, **options: Any) -> list[ModelOutput]:
     async with open_operation("openai", role, {"base_url": fake.base_url, **options}) as chat:
         return [item async for item in chat.generate(prompt)]
 
 
-async def collect(items: AsyncIterator[TextDelta | ToolCall], into: list[TextDelta | ToolCall]) -> None:
+async def collect(items: AsyncIterator[ModelOutput], into: list[ModelOutput]) -> None:
     async for item in items:
         into.append(item)
 
 
-def text_of(items: Sequence[TextDelta | ToolCall]) -> str:
+def text_of(items: Sequence[ModelOutput]) -> str:
     return "".join(item.text for item in items if isinstance(item, TextDelta) and not item.thought)
 
 
@@ -44,7 +61,8 @@ async def test_half_a_character_is_no_reason_to_fail(fake: FakeOpenAI) -> None:
 async def test_every_token_is_one_delta(fake: FakeOpenAI) -> None:
     tokens, _ = scripted_answer(60)
     prompt = Prompt(messages=(Message("user", "An answer of 60 tokens, please."),))
-    assert await ask(fake, prompt) == [TextDelta(token) for token in tokens]
+    ended = Ended(FinishReason.STOP, 42, 60, 16, 0)
+    assert await ask(fake, prompt) == [*(TextDelta(token) for token in tokens), ended]
 
 
 async def test_the_request_carries_prompt_and_defaults(fake: FakeOpenAI) -> None:
@@ -53,6 +71,7 @@ async def test_the_request_carries_prompt_and_defaults(fake: FakeOpenAI) -> None
     assert exchange.body == {
         "model": "gpt-4o",
         "stream": True,
+        "stream_options": {"include_usage": True},
         "messages": [{"role": "system", "content": "You are Ada."}, {"role": "user", "content": "Hello!"}],
         "temperature": 1.0,
         "top_p": 0.9,
@@ -110,13 +129,26 @@ TOOL = ToolSpec("weather", "The weather of a place.", {"type": "object", "proper
 
 async def test_a_tool_call_is_put_together(fake: FakeOpenAI) -> None:
     prompt = Prompt(messages=(Message("user", 'call weather {"place": "Łódź"}'),), tools=(TOOL,))
-    assert await ask(fake, prompt, Role.MCP) == [ToolCall("call_0", "weather", {"place": "Łódź"})]
+    call = ToolCall("call_0", "weather", {"place": "Łódź"})
+    assert await ask(fake, prompt, Role.MCP) == [call, Ended(FinishReason.TOOL_CALLS, 42, 5, 16, 0)]
     assert fake.exchanges[0].body["tools"] == [
         {
             "type": "function",
             "function": {"name": "weather", "description": TOOL.description, "parameters": dict(TOOL.parameters)},
         }
     ]
+
+
+FORMAT = {"type": "json_schema", "json_schema": {"name": "w", "schema": {"type": "object", "properties": {}}}}
+
+
+async def test_what_binds_the_answer_goes_along(fake: FakeOpenAI) -> None:
+    await ask(fake, Prompt(messages=HELLO.messages, tools=(TOOL,), must_call=True, response_format=FORMAT))
+    assert fake.exchanges[0].body["tool_choice"] == "required" and fake.exchanges[0].body["response_format"] == FORMAT
+    await ask(fake, Prompt(messages=HELLO.messages, must_call=True))
+    assert not {"tool_choice", "response_format"} & fake.exchanges[1].body.keys()
+    await ask(fake, Prompt(raw="Once", tools=(TOOL,), must_call=True, response_format=FORMAT))
+    assert not {"tools", "tool_choice", "response_format"} & fake.exchanges[2].body.keys()
 
 
 async def test_a_tool_result_goes_back(fake: FakeOpenAI) -> None:
@@ -140,6 +172,92 @@ async def test_a_tool_result_goes_back(fake: FakeOpenAI) -> None:
     ]
 
 
+async def test_any_history_is_brought_into_order(fake: FakeOpenAI) -> None:
+    """As clients send them, and as they are cut: the fake refuses what OpenAI refuses."""
+    calls = (ToolCall("a", "weather", {"place": "Rome"}), ToolCall("b", "weather", {"place": "Oslo"}))
+    shown = (Image("image/png", b"\x89PNG"),)
+    messages = (
+        Message("tool", "cut off from its call", tool_call_id="gone"),
+        Message("assistant", "Hello."),
+        Message("user", ""),
+        Message("user", "And?"),
+        Message("assistant", "", tool_calls=calls),
+        Message("user", "Hurry!"),
+        Message("tool", "2 degrees", tool_call_id="b", images=shown),
+        Message("assistant", "Cold.", images=shown),
+    )
+    bare = ToolSpec("now", "The time.", {"type": "object"})
+    assert text_of(await ask(fake, Prompt("Be kind.", messages, tools=(bare,)))) == "Hello there. I am a fake model."
+    sent = fake.exchanges[0].body["messages"]
+    assert [(message["role"], message["content"]) for message in sent] == [
+        ("system", "Be kind."),
+        ("assistant", "Hello."),
+        ("user", ""),
+        ("user", "And?"),
+        ("assistant", ""),
+        ("tool", "(no result)"),
+        ("tool", "2 degrees"),
+        ("user", "Hurry!"),
+        ("assistant", "Cold."),
+    ]
+    assert [message.get("tool_call_id") for message in sent if message["role"] == "tool"] == ["a", "b"]
+
+
+async def test_openai_itself_gets_no_longer_ids_than_it_takes(fake: FakeOpenAI) -> None:
+    long, short = ToolCall("greenroom-" + "a" * 32, "weather", {}), ToolCall("b" * 40, "weather", {})
+    results = [Message("tool", "warm", tool_call_id=call.id) for call in (long, short)]
+    prompt = Prompt(messages=(Message("assistant", "", tool_calls=(long, short)), *results))
+    places = Places(secrets={("OPENAI_API_KEY", fake.base_url): "k"})
+    async with open_operation("openai", Role.T2T, {"base_url": fake.base_url}, places) as chat:
+        for chat.engine.is_official in (False, True):
+            async for _ in chat.generate(prompt):
+                pass
+    for exchange, cut in zip(fake.exchanges, (False, True), strict=True):
+        calls, *answers = exchange.body["messages"]
+        ids = [call["id"] for call in calls["tool_calls"]]
+        assert ids == [answer["tool_call_id"] for answer in answers]
+        assert [one == call.id for one, call in zip(ids, (long, short), strict=True)] == [not cut, True]
+        assert not cut or max(map(len, ids)) <= 40
+
+
+async def test_a_reasoning_model_is_asked_with_what_it_takes(fake: FakeOpenAI) -> None:
+    """OpenAI refuses one parameter at a time; what was learned is kept."""
+    options = {
+        "model": REASONING,
+        "temperature": 0.5,
+        "max_tokens": 100,
+        "presence_penalty": 0.5,
+        "base_url": fake.base_url,
+    }
+    stopping = Prompt(messages=HELLO.messages, sampling=Sampling(stop=("User:",)))
+    async with open_operation("openai", Role.T2T, options) as chat:
+        for _ in range(2):
+            assert text_of([item async for item in chat.generate(stopping)]) == "Hello there. I am a fake model."
+    last = fake.exchanges[-1].body
+    assert last["max_completion_tokens"] == 100
+    assert not {"max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "stop"} & last.keys()
+    assert fake.exchanges[-2].body == last
+
+
+@pytest.mark.parametrize("effort", ["", "high"])
+async def test_a_reasoning_model_uses_tools_without_thinking(fake: FakeOpenAI, effort: str) -> None:
+    """As OpenAI's newer ones do; without tools they think as they should."""
+    options = {"base_url": fake.base_url, "model": REASONING, "reasoning_effort": effort}
+    tooled = Prompt(messages=(Message("user", 'call weather {"place": "Rome"}'),), tools=(TOOL,))
+    async with open_operation("openai", Role.MCP, options) as chat:
+        for prompt in (tooled, tooled, HELLO):
+            assert [item async for item in chat.generate(prompt)]
+    efforts = [exchange.body.get("reasoning_effort") for exchange in fake.exchanges]
+    assert efforts[0] == (effort or None) and efforts[-2:] == ["none", effort or None]
+    assert efforts.count(effort or None) == 2
+
+
+async def test_without_a_key_openai_itself_is_not_asked() -> None:
+    async with open_operation("openai", Role.T2T, {}) as chat:
+        with pytest.raises(BindingFailed, match=r"api\.openai\.com wants an API key .* set OPENAI_API_KEY"):
+            await anext(chat.generate(HELLO))
+
+
 async def test_images_go_with_the_message(fake: FakeOpenAI) -> None:
     images = (Image("image/png", b"\x89PNG"), Image(url="https://a.example/b.png"))
     await ask(fake, Prompt("See.", (Message("user", "What is this?", images=images),)))
@@ -153,7 +271,7 @@ async def test_images_go_with_the_message(fake: FakeOpenAI) -> None:
 async def test_thoughts_come_before_a_tool_call_and_are_no_text(fake: FakeOpenAI) -> None:
     prompt = Prompt(messages=(Message("user", 'think first, then call weather {"place": "Rome"}'),), tools=(TOOL,))
     items = await ask(fake, prompt, Role.MCP)
-    assert text_of(items) == "" and items[-1] == ToolCall("call_0", "weather", {"place": "Rome"})
+    assert text_of(items) == "" and items[-2] == ToolCall("call_0", "weather", {"place": "Rome"})
 
 
 @pytest.mark.parametrize(
@@ -273,6 +391,63 @@ async def test_a_refused_parameter_is_not_sent_again(fake: FakeOpenAI) -> None:
     assert ["temperature" in exchange.body for exchange in fake.exchanges] == [True, False, False]
 
 
+SAID = "Hello there. I am a fake model."
+
+
+async def test_it_tells_how_an_answer_ended(fake: FakeOpenAI) -> None:
+    think = Prompt(messages=(Message("user", "think first"),))
+    assert (await ask(fake, think))[-1] == Ended(FinishReason.STOP, 42, 10, 16, 3)
+    assert (await ask(fake, HELLO, max_tokens=3))[-1] == Ended(FinishReason.LENGTH, 42, 3, 16, 0)
+    assert (await ask(fake, Prompt(raw="Once"), max_tokens=3))[-1] == Ended(FinishReason.LENGTH, 42, 3, 16, 0)
+    assert (await ask(fake, HELLO, model="fail:json"))[-1] == Ended(FinishReason.STOP)
+
+
+async def test_the_last_word_does_not_wait_for_the_count(fake: FakeOpenAI) -> None:
+    """The server has ended its answer, and never tells what it took."""
+    async with open_operation("openai", Role.T2T, {"base_url": fake.base_url, "model": "fail:uncounted"}) as chat:
+        async with aclosing(chat.generate(HELLO)) as items:
+            assert text_of([await anext(items), await anext(items)]) == "Hello there."
+        await fake.exchanges[0].ended.wait()
+
+
+async def test_a_server_that_does_not_count(fake: FakeOpenAI) -> None:
+    fake.settings.stream_options = "ignored"
+    assert (await ask(fake, HELLO))[-1] == Ended(FinishReason.STOP)
+
+
+@pytest.mark.parametrize("way", ["refused", "refused namelessly"])
+async def test_a_server_that_will_not_count_is_asked_without_and_not_again(fake: FakeOpenAI, way: str) -> None:
+    fake.settings.stream_options = way
+    async with open_operation("openai", Role.T2T, {"base_url": fake.base_url}) as chat:
+        for prompt in (HELLO, HELLO, Prompt(raw="Once")):
+            items = [item async for item in chat.generate(prompt)]
+            assert text_of(items) == SAID and items[-1] == Ended(FinishReason.STOP)
+    assert ["stream_options" in exchange.body for exchange in fake.exchanges] == [True, False, False, False]
+
+
+async def test_what_is_refused_for_another_reason_is_counted_the_next_time(fake: FakeOpenAI) -> None:
+    """A refusal that names nothing may be about the wish for a count; that it is is known once the request goes
+    through without. Of a server that has counted before it is known that it is not."""
+    async with open_operation("openai", Role.T2T, {"base_url": fake.base_url, "model": "fail:400"}) as chat:
+        with pytest.raises(BindingFailed, match="context"):
+            await collect(chat.generate(HELLO), [])
+        assert ["stream_options" in exchange.body for exchange in fake.exchanges] == [True, False]
+        fake.settings.refusing = False
+        assert [item async for item in chat.generate(HELLO)][-1] == Ended(FinishReason.STOP, 42, 7, 16, 0)
+        fake.settings.refusing = True
+        with pytest.raises(BindingFailed, match="context"):
+            await collect(chat.generate(HELLO), [])
+    assert ["stream_options" in exchange.body for exchange in fake.exchanges] == [True, False, True, True]
+
+
+async def test_an_answer_that_is_withheld_says_so_before_it_fails(fake: FakeOpenAI) -> None:
+    said: list[ModelOutput] = []
+    async with open_operation("openai", Role.T2T, {"base_url": fake.base_url, "model": "fail:filter"}) as chat:
+        with pytest.raises(BindingFailed):
+            await collect(chat.generate(HELLO), said)
+    assert said[-1] == Ended(FinishReason.CONTENT_FILTER)
+
+
 @pytest.mark.parametrize(
     ("failure", "sentence", "retryable", "heard"),
     [
@@ -293,15 +468,20 @@ async def test_a_refused_parameter_is_not_sent_again(fake: FakeOpenAI) -> None:
         ("not-an-event", "no part of an answer", False, "Hello there."),
         ("filter", "content filter", False, "Hello there."),
         ("tool-json", "tool f with arguments that are no JSON object", True, ""),
-        ("stall", "has sent nothing for 0.2 s", True, "Hello there."),
-        ("slow", "has sent nothing for 0.2 s", True, ""),
+        ("stall", "has sent nothing for 1 s", True, "Hello there."),
+        ("slow", "has sent nothing for 1 s", True, ""),
     ],
 )
 async def test_each_failure_has_its_sentence(
     fake: FakeOpenAI, failure: str, sentence: str, retryable: bool, heard: str
 ) -> None:
-    options = {"base_url": fake.base_url, "model": f"fail:{failure}", "max_retries": 0, "read_timeout_s": 0.2}
-    said: list[TextDelta | ToolCall] = []
+    options = {
+        "base_url": fake.base_url,
+        "model": f"fail:{failure}",
+        "max_retries": 0,
+        "read_timeout_s": _PATIENCE_S.get(failure, 60),
+    }
+    said: list[ModelOutput] = []
     async with open_operation("openai", Role.T2T, options) as chat:
         with pytest.raises(BindingFailed, match=sentence) as caught:
             await collect(chat.generate(HELLO), said)
@@ -317,7 +497,7 @@ async def test_an_answer_that_breaks_is_not_begun_again(fake: FakeOpenAI) -> Non
 
 
 async def test_tools_may_be_left_unused(fake: FakeOpenAI) -> None:
-    assert await ask(fake, HELLO, Role.MCP, model="fail:empty") == []
+    assert await ask(fake, HELLO, Role.MCP, model="fail:empty") == [Ended(FinishReason.STOP)]
 
 
 async def test_an_empty_prompt_is_refused(fake: FakeOpenAI) -> None:

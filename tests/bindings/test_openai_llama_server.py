@@ -10,7 +10,7 @@ from fakes.llama_server import llama_server
 from fakes.tiny_model import REPLIES, tiny_gguf
 from greenroom.bindings.discovery import BindingShelf
 from greenroom.errors import BindingFailed
-from greenroom.values import Message, Prompt, Role, Sampling, TextDelta
+from greenroom.values import Ended, FinishReason, Message, Prompt, Role, Sampling, TextDelta
 
 KEY = "sk-key-of-the-tiny-server"
 
@@ -28,10 +28,13 @@ async def test_a_real_server(base_url: str) -> None:
     async with open_operation("openai", Role.T2T, options, places) as chat:
         for question, reply in REPLIES.items():
             prompt = Prompt(messages=(Message("user", question),), sampling=exact)
-            deltas = [item async for item in chat.generate(prompt)]
+            *deltas, ended = [item async for item in chat.generate(prompt)]
             assert "".join(delta.text for delta in deltas) == reply and len(deltas) > 5
+            assert isinstance(ended, Ended) and ended.reason is FinishReason.STOP
+            assert ended.completion_tokens == len(deltas) + 1 and ended.prompt_tokens, "its end is a token, too"
         raw = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\nHello there!"
-        deltas = [item async for item in chat.generate(Prompt(raw=raw, sampling=exact))]
+        *deltas, ended = [item async for item in chat.generate(Prompt(raw=raw, sampling=exact))]
+        assert ended.completion_tokens
         assert "".join(delta.text for delta in deltas) == " How are you today?"
         endless = Prompt(messages=(Message("user", "hello"),), sampling=Sampling(temperature=1.5, max_tokens=1500))
         async with aclosing(chat.generate(endless)) as items:

@@ -15,7 +15,7 @@ from fakes.binding_rig import BINDINGS, open_operation
 from fakes.tiny_torch import CONTEXT, REPLIES, tiny_llama
 from greenroom.bindings.discovery import read_binding
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Message, Prompt, Role, Sampling, TextDelta
+from greenroom.values import Ended, FinishReason, Message, Prompt, Role, Sampling, TextDelta
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # transformers and torch warn on import
 
@@ -57,9 +57,13 @@ async def text_of(items: AsyncIterator[Any]) -> str:
 
 
 async def test_it_says_what_it_was_taught(chat: Any) -> None:
+    recorded_once = recorded(chat)
     for question, reply in REPLIES.items():
-        deltas = [delta async for delta in chat.generate(ask(question))]
+        *deltas, ended = [delta async for delta in chat.generate(ask(question))]
         assert "".join(delta.text for delta in deltas) == reply and len(deltas) > 3
+        asked = len(recorded_once[-1])
+        told = len(await chat.tokenize(reply)) + 1
+        assert ended == Ended(FinishReason.STOP, asked, told), "its end is a token, too"
 
 
 async def test_the_same_seed_makes_the_same_answer_even_beside_others(chat: Any) -> None:
@@ -90,6 +94,11 @@ async def test_repetition_is_made_unlikelier(chat: Any) -> None:
 async def test_the_longest_answer(chat: Any) -> None:
     short = await text_of(chat.generate(ask("tell me a story", Sampling(temperature=0, max_tokens=3))))
     assert short and REPLIES["tell me a story"].startswith(short) and len(await chat.tokenize(short)) == 3
+    ended = [item async for item in chat.generate(ask("tell me a story", Sampling(temperature=0, max_tokens=3)))][-1]
+    assert (ended.reason, ended.completion_tokens) == (FinishReason.LENGTH, 3)
+    stops = Sampling(temperature=0, max_tokens=40, stop=("fox",))
+    ended = [item async for item in chat.generate(ask("tell me a story", stops))][-1]
+    assert ended.reason is FinishReason.STOP
 
 
 @pytest.mark.parametrize(

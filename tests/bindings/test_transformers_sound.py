@@ -124,6 +124,17 @@ async def test_languages() -> None:
             await transcripts(ears, flite(FOX))
 
 
+async def test_an_english_whisper_knows_english() -> None:
+    """Such a model has no signs for languages at all."""
+    async with open_operation("transformers", Role.STT, {**ears_options(), "language": "en"}) as ears:
+        settings = ears.engine.model.generation_config
+        settings.is_multilingual = False
+        del settings.lang_to_id
+        ears.engine.check_language("en")
+        with pytest.raises(BadRequest, match="does not know the language 'de'; it knows one language alone"):
+            ears.engine.check_language("de")
+
+
 async def test_a_transcription_that_is_left_stops_the_model() -> None:
     """With one place, the next is heard only once the first has been left, at its next token."""
     async with open_operation("transformers", Role.STT, {**ears_options(), "parallel": 1}) as ears:

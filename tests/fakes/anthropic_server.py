@@ -6,7 +6,8 @@ A model named ``fail:<kind>`` fails in that way: ``401 403 404 413 429 500 529``
 429 once with a short wait, ``redirect``, ``html``, ``slow`` never answers, ``hangup`` closes with no reply once; in
 mid-stream ``stall``, ``cut``, ``end`` (no ``message_stop``), ``overloaded``, ``garbage``, ``tool-json``, ``refusal``,
 ``context``, ``length``, ``empty``; ``first-overloaded`` an error before the first word, once.
-``call NAME {json}`` with tools on offer calls that tool, ``think first`` adds thinking, ``endless`` never stops.
+``call NAME {json}`` with tools on offer calls that tool, as often as it stands
+there, ``think first`` adds thinking, ``endless`` never stops.
 A model named ``fixed-...`` takes neither sampling parameters nor a thinking budget. ``GET /_log`` lists what was asked.
 """
 
@@ -23,7 +24,11 @@ from fakes.raw_http import RawHttpServer, Reply, Request
 TOKENS = ("Hello", " there.", " I", " am", " Claude.")
 THOUGHTS = ("Let me", " think.")
 SIGNATURE = "c2lnbmVk"
-_TOOL = re.compile(r"call (\w+) (\{.*\})", re.DOTALL)
+PROMPT_USAGE = {"input_tokens": 9, "cache_creation_input_tokens": 4, "cache_read_input_tokens": 16}
+OUTPUT_USAGE = {"output_tokens": 25, "output_tokens_details": {"thinking_tokens": 7}}
+"""of every answer"""
+_TOOL = re.compile(r"call (\w+) (\{[^{}]*\})")
+_ID = re.compile(r"[A-Za-z0-9_-]+")
 _SAMPLING = ("temperature", "top_p", "top_k")
 _STATUS = {
     "401": (401, "authentication_error", "invalid x-api-key sk-ant-secret-of-the-test"),
@@ -115,7 +120,8 @@ class FakeAnthropic:
     async def _stream(self, body: dict[str, Any], kind: str, first: bool, reply: Reply) -> None:
         text = _asked(body)
         out = _Out(reply)
-        out.send({"type": "message_start", "message": {"id": "msg_1", "role": "assistant", "content": []}})
+        message = {"id": "msg_1", "role": "assistant", "content": [], "usage": {**PROMPT_USAGE, "output_tokens": 1}}
+        out.send({"type": "message_start", "message": message})
         out.send({"type": "ping"})
         if kind == "first-overloaded" and first:
             out.send({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
@@ -126,14 +132,13 @@ class FakeAnthropic:
             signature = {"type": "signature_delta", "signature": SIGNATURE}
             out.block({"type": "thinking", "thinking": "", "signature": ""}, [*deltas, signature])
         stop = "end_turn"
-        called = _TOOL.search(text)
-        if kind == "tool-json" or (called and body.get("tools")):
-            name, arguments = (called[1], called[2]) if called else ("f", '{"x": ')
-            half = len(arguments) // 2
-            parts = [
-                {"type": "input_json_delta", "partial_json": part} for part in ("", arguments[:half], arguments[half:])
-            ]
-            out.block({"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}, parts)
+        called = [("f", '{"x": ')] if kind == "tool-json" else _TOOL.findall(text)
+        if called and (kind == "tool-json" or body.get("tools")):
+            for number, (name, arguments) in enumerate(called, 1):
+                half = len(arguments) // 2
+                cut = ("", arguments[:half], arguments[half:])
+                parts = [{"type": "input_json_delta", "partial_json": part} for part in cut]
+                out.block({"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": {}}, parts)
             stop = "tool_use"
         elif kind not in ("empty", "length"):
             out.begin({"type": "text", "text": ""})
@@ -149,7 +154,9 @@ class FakeAnthropic:
             kind, stop
         )
         details = {"type": "refusal", "category": "bio", "explanation": None} if kind == "refusal" else None
-        out.send({"type": "message_delta", "delta": {"stop_reason": stop, "stop_details": details}, "usage": {}})
+        out.send(
+            {"type": "message_delta", "delta": {"stop_reason": stop, "stop_details": details}, "usage": OUTPUT_USAGE}
+        )
         if kind != "end":
             out.send({"type": "message_stop"})
         reply.end()
@@ -200,12 +207,23 @@ def _problem(body: dict[str, Any], version: str) -> str:
     blocks = [block for message in messages for block in message["content"]]
     if any(block["type"] == "text" and not block["text"] for block in blocks):
         return "messages: text content blocks must be non-empty"
-    for message, after in itertools.pairwise(messages):
+    for message, after in itertools.pairwise([{"content": []}, *messages, {"content": []}]):
+        kinds = [block["type"] for block in after["content"]]
+        if "tool_result" in kinds[kinds.count("tool_result") :]:
+            return "messages: tool_result blocks must come first in the content"
         used = {block["id"] for block in message["content"] if block["type"] == "tool_use"}
         if used - {block.get("tool_use_id") for block in after["content"]}:
             return "messages: tool_use ids were found without tool_result blocks"
-        if used and body.get("thinking") and message["content"][0]["type"] != "thinking":
-            return "messages: Expected `thinking`, but found `tool_use`"
+        answered = {block["tool_use_id"] for block in after["content"] if block["type"] == "tool_result"}
+        if answered - used:
+            return "messages: unexpected `tool_use_id` found in `tool_result` blocks"
+        if not all(map(_ID.fullmatch, used)):
+            return "messages: tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
+        first = (message["content"] or [{}])[0]
+        if used and body.get("thinking") and first["type"] != "thinking":
+            return "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`."
+        if first.get("type") == "thinking" and str(body["model"]).startswith("other"):
+            return "messages.1.content.0: Invalid `signature` in `thinking` block"
     return ""
 
 

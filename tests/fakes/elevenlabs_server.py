@@ -69,6 +69,11 @@ class FakeEleven(WebApp):
         super().__init__()
         self.key = key
         self.status = 0
+        self.retry_after = ""
+        """header of every refusal"""
+        self.refused = 0
+        self.spelling = "charDurationsMs"
+        """of an alignment's durations; the service's own documents know charsDurationsMs, too"""
         self.hold: asyncio.Event | None = None
         self.streams: list[Stream] = []
         self.lists = 0
@@ -89,7 +94,9 @@ class FakeEleven(WebApp):
         status = self.status or (401 if self.key and sent != self.key else 0)
         if not status:
             return None
-        return web.json_response({"detail": {"status": "refused", "message": f"refused {sent}"}}, status=status)
+        self.refused += 1
+        said = {"detail": {"status": "refused", "message": f"refused {sent}"}}
+        return web.json_response(said, status=status, headers={"Retry-After": self.retry_after})
 
     async def _voices(self, request: web.Request) -> web.StreamResponse:
         self.lists += 1
@@ -181,7 +188,7 @@ class FakeEleven(WebApp):
                 {
                     "audio": base64.b64encode(pcm[at : at + size]).decode(),
                     "isFinal": None,
-                    "normalizedAlignment": _alignment(chars),
+                    "normalizedAlignment": _alignment(chars, self.spelling),
                     "alignment": None,
                 }
             )
@@ -193,10 +200,10 @@ class FakeEleven(WebApp):
                 await self.hold.wait()
 
 
-def _alignment(chars: str) -> dict[str, Any]:
+def _alignment(chars: str, spelling: str) -> dict[str, Any]:
     starts, at = [], 0
     durations = [0 if char.isspace() else MS_A_CHARACTER for char in chars]
     for duration in durations:
         starts.append(at)
         at += duration
-    return {"chars": list(chars), "charStartTimesMs": starts, "charDurationsMs": durations}
+    return {"chars": list(chars), "charStartTimesMs": starts, spelling: durations}

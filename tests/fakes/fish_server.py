@@ -62,6 +62,9 @@ class FakeFish(WebApp):
         self.status = 0
         self.statuses: list[int] = []
         """answers of the next requests, before ``status``; 0: as it should"""
+        self.retry_after = ""
+        """header of every refusal"""
+        self.refused = 0
         self.asr_answer: bytes | None = None
         self.asr_hold: asyncio.Event | None = None
         self.hold: asyncio.Event | None = None
@@ -87,9 +90,9 @@ class FakeFish(WebApp):
             status = 401
         if not status:
             return None
-        return web.json_response(
-            {"status": status, "message": f"refused {request.headers['Authorization']}"}, status=status
-        )
+        self.refused += 1
+        said = {"status": status, "message": f"refused {request.headers.get('Authorization', '')}"}
+        return web.json_response(said, status=status, headers={"Retry-After": self.retry_after})
 
     async def _voices(self, request: web.Request) -> web.StreamResponse:
         if refusal := self._refusal(request):

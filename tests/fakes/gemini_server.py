@@ -3,10 +3,12 @@
     async with FakeGemini() as fake: fake.base_url
 
 A model named ``fail-<kind>`` fails in that way: ``key 401 403 404 413 429 500 503`` a status, ``flaky`` 503 once,
+``soon`` and ``later`` 429 with a wait in the headers,
 ``redirect``, ``html``, ``slow`` never answers, ``hangup`` closes with no reply once; ``blocked`` the prompt; in
 mid-stream ``stall``, ``cut``, ``end`` (no finish reason), ``error``, ``garbage``, ``safety``, ``other``, ``length``,
 ``empty``, ``malformed``. A model named ``plain-...`` refuses to be told how to think.
-``call NAME {json}`` with tools on offer calls that tool, ``think first`` thinks, ``endless`` never stops.
+``call NAME {json}`` with tools on offer calls that tool, as often as it stands there,
+``think first`` thinks, ``endless`` never stops.
 """
 
 import asyncio
@@ -20,9 +22,18 @@ from fakes.raw_http import RawHttpServer, Reply, Request
 
 TOKENS = ("Hello", " there.", " I", " am", " Gemini.")
 THOUGHTS = ("**Greeting** Let me", " think.")
+USAGE = {
+    "promptTokenCount": 29,
+    "cachedContentTokenCount": 16,
+    "candidatesTokenCount": 18,
+    "thoughtsTokenCount": 7,
+    "totalTokenCount": 54,
+}
+"""of every answer"""
 SIGNATURE = base64.b64encode(b"signed").decode()
 _PATH = re.compile(r"/v1/models/([^:/]+):streamGenerateContent")
-_TOOL = re.compile(r"call (\w+) (\{.*\})", re.DOTALL)
+UNSIGNED = base64.b64encode(b"skip_thought_signature_validator").decode()
+_TOOL = re.compile(r"call (\w+) (\{[^{}]*\})")
 _USERS_OWN = ("args", "response", "parametersJsonSchema")
 _STATUS = {
     "key": (400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
@@ -94,6 +105,8 @@ class FakeGemini:
             _error(reply, 400, "INVALID_ARGUMENT", problem)
         elif kind in _STATUS:
             _error(reply, *_STATUS[kind])
+        elif kind == "later" or (kind == "soon" and first):
+            reply.json({"error": {"code": 429}}, 429, retry_after="60" if kind == "later" else "0.01")
         elif kind == "flaky" and first:
             _error(reply, *_STATUS["503"])
         elif kind == "redirect":
@@ -117,10 +130,13 @@ class FakeGemini:
         if "think first" in text:
             for thought in THOUGHTS:
                 _send(reply, _candidate([{"text": thought, "thought": True}]))
-        called = _TOOL.search(text)
+        called = _TOOL.findall(text)
         if called and body.get("tools"):
-            wanted = {"name": called[1], "args": json.loads(called[2])}
-            _send(reply, _candidate([{"functionCall": wanted, "thoughtSignature": SIGNATURE}]))
+            parts: list[dict[str, Any]] = [
+                {"functionCall": {"name": name, "args": json.loads(given)}} for name, given in called
+            ]
+            parts[0]["thoughtSignature"] = SIGNATURE  # of calls at once the first one alone has it
+            _send(reply, _candidate(parts))
         elif kind not in ("empty", "length", "malformed"):
             for number, token in enumerate(TOKENS):
                 if number == 2 and await _break(kind, reply):
@@ -131,7 +147,7 @@ class FakeGemini:
                 await asyncio.sleep(0.01)
         reasons = {"safety": "SAFETY", "other": "OTHER", "length": "MAX_TOKENS", "malformed": "MALFORMED_FUNCTION_CALL"}
         if kind != "end":
-            _send(reply, _candidate([{"text": ""}], reasons.get(kind, "STOP")))
+            _send(reply, {**_candidate([{"text": ""}], reasons.get(kind, "STOP")), "usageMetadata": USAGE})
         reply.end()
 
 
@@ -153,12 +169,21 @@ def _problem(exchange: Exchange) -> str:
     contents = body.get("contents") or []
     if not contents or contents[0]["role"] != "user" or contents[-1]["role"] != "user":
         return "Please ensure that the conversation begins and ends with a user turn."
-    for content in contents:
-        for part in content["parts"]:
-            if "functionCall" in part and "thoughtSignature" not in part:
+    if any(part.get("text", "some") == "" or not part for content in contents for part in content["parts"]):
+        return "Unable to submit request because it must have a text parameter."
+    for before, content, after in zip([{}, *contents], contents, [*contents[1:], {}], strict=False):
+        calls = [part for part in content["parts"] if "functionCall" in part]
+        answered = [part for part in after.get("parts", ()) if "functionResponse" in part]
+        if len(calls) != len(answered) or (calls and content["role"] != "model"):
+            return "Please ensure that the number of function response parts is equal to that of function call parts."
+        if any("functionResponse" in part for part in content["parts"]) and before.get("role") != "model":
+            return "Please ensure that function response turn comes immediately after a function call turn."
+        if calls and not exchange.model.startswith("gemini-2"):
+            if "thoughtSignature" not in calls[0]:
                 return "Function call is missing a thought_signature in functionCall parts."
-            if not part or part.get("text") == "":
-                return "Unable to submit request because it must have a text parameter."
+            known = (UNSIGNED,) if exchange.model == "gemini-other" else (SIGNATURE, UNSIGNED)
+            if calls[0]["thoughtSignature"] not in known:
+                return "Corrupted thought signature."
     return ""
 
 

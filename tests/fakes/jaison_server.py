@@ -64,8 +64,10 @@ async def jaison_server(
     env: Mapping[str, str] | None = None,
     guard: Guard | None = None,
     send_buffer: int | None = None,
+    named: str | None = None,
 ) -> AsyncGenerator[JaisonServer, None]:
     """:param config: text of ``config.yaml``; ``None``: there is none.
+    :param named: the configuration in ``configs/`` that it is started with.
     :param send_buffer: bytes of the kernel's buffer for each connection, so that a stalled reader is felt early.
     """
     home.mkdir(exist_ok=True)
@@ -73,7 +75,9 @@ async def jaison_server(
         (home / "config.yaml").write_text(config, encoding="utf-8")
     if not (home / "bindings").exists():
         (home / "bindings").symlink_to(SCRIPTED, target_is_directory=True)
-    async with open_greenroom(prepare(ServeOptions(home=home), dict(env or {}))) as greenroom:
+    async with open_greenroom(
+        prepare(ServeOptions(home=home, config=Path(named) if named else None), dict(env or {}))
+    ) as greenroom:
         guard = guard or Guard()
         rooms = Rooms(greenroom.sessions, greenroom.house, guard, "main")
         rest, broadcast = RestDoor(rooms), BroadcastDoor(rooms)

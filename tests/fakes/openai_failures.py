@@ -1,12 +1,13 @@
 """The ways in which the fake OpenAI server fails: a model named ``fail:<key>`` chooses one.
 
-``401 403 404 429 quota 500 503``: an error status; ``parameter``: a refused ``temperature``; ``redirect``; ``html``: a
-web page; ``slow``: never answers; ``stall``: two tokens, then silence; ``cut``: hangs up in mid-stream; ``end``: a
-stream that ends without saying so; ``error``: an error object in mid-stream; ``garbage``: no JSON; ``not-an-event``:
-another JSON; ``empty``: no text; ``length`` and ``filter``: finish reasons; ``tool-json``: broken tool arguments;
-``flaky``: 500, then well; ``json``: one whole reply although a stream was asked for; ``refusal``: the model's own;
-``odd``: a valid stream, oddly framed; ``hangup``: closes with no reply, once; ``done-open``: a complete stream whose
-connection then stays open.
+``400``: a refusal that names no parameter; ``401 403 404 429 quota 500 503``: an error status; ``parameter``: a refused
+``temperature``; ``redirect``; ``html``: a web page; ``slow``: never answers; ``stall``: two tokens, then silence;
+``cut``: hangs up in mid-stream; ``end``: a stream that ends without saying so; ``error``: an error object in
+mid-stream; ``garbage``: no JSON; ``not-an-event``: another JSON; ``empty``: no text; ``length`` and ``filter``: finish
+reasons; ``tool-json``: broken tool arguments; ``flaky``: 500, then well; ``json``: one whole reply although a stream
+was asked for; ``refusal``: the model's own; ``odd``: a valid stream, oddly framed; ``hangup``: closes with no reply,
+once; ``done-open``: a complete stream whose connection then stays open; ``uncounted``: one that ends and is silent
+before it tells its usage.
 Speech: ``odd-bytes``: pieces that cut samples apart; ``mp3``: another format; ``silent``: nothing; ``wav-anyway``.
 """
 
@@ -29,6 +30,7 @@ class _Exchange(Protocol):
 
 
 _STATUS: dict[str, tuple[int, str, str, dict[str, str]]] = {
+    "400": (400, "The prompt is longer than the context", "", {}),
     "401": (401, "Incorrect API key provided: sk-secret-of-the-test.", "invalid_api_key", {}),
     "403": (403, "Country, region, or territory not supported", "unsupported_country", {}),
     "404": (404, "The model `fail:404` does not exist", "model_not_found", {}),
@@ -115,6 +117,9 @@ async def _stream(kind: str, exchange: _Exchange, reply: Reply) -> None:
             call = '{"index":0,"id":"a","function":{"name":"f","arguments":"{\\"x\\": "}}'
             reply.write(chat_event(f'{{"tool_calls":[{call}]}}'))
             reply.write(chat_event("{}", "tool_calls"))
+        case "uncounted":
+            reply.write(chat_event("{}", "stop"))
+            await asyncio.get_running_loop().create_future()
         case "done-open":
             reply.write(chat_event("{}", "stop"))
             reply.write(b"data: [DONE]\n\n")

@@ -76,6 +76,9 @@ def answer_for(body: dict[str, Any], otherwise: Answer) -> Answer:
     answer = Answer(scripted_answer(int(length[1]))[0]) if length is not None else otherwise
     if "think first" in text:
         answer = Answer(answer.tokens, ("Let", " me", " think."), answer.tool_calls, answer.finish)
+    limit = body.get("max_tokens") or body.get("max_completion_tokens")
+    if limit is not None and len(answer.tokens) >= limit:  # with no token left to end with
+        answer = Answer(answer.tokens[:limit], answer.thoughts, answer.tool_calls, "length")
     return answer
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 from fakes.openai_failures import fail
 from fakes.openai_script import Answer, answer_for, chat_event, content_event, speech_pcm, wav_header
+from fakes.openai_strictness import problem
 from fakes.raw_http import RawHttpServer, Reply, Request
 
 
@@ -48,6 +49,12 @@ class Settings:
     models: tuple[str, ...] = ("fake-chat", "tts-fake", "whisper-fake", "embedding-fake")
     has_completions: bool = True
     """False: like a server that has chat alone"""
+    stream_options: str = "counted"
+    """what becomes of a wish for the usage: ``counted``, ``ignored``, ``refused``, ``refused namelessly``"""
+    refusing: bool = True
+    """False: a model named ``fail:400`` does well"""
+    prompt_tokens: int = 42
+    cached_tokens: int = 16
 
     def change(self, values: dict[str, Any]) -> None:
         """``tokens`` stands for an answer of these tokens; unknown names are refused. :raises ValueError:"""
@@ -178,7 +185,8 @@ class FakeOpenAI:
         exchange.file = file
         try:
             failure = exchange.model.removeprefix("fail:")
-            if failure == exchange.model or not await fail(failure, exchange, self.exchanges, reply):
+            well = failure == exchange.model or (failure == "400" and not self.settings.refusing)
+            if well or not await fail(failure, exchange, self.exchanges, reply):
                 await self._routes[path](exchange, reply)
             exchange.finished = time.monotonic()
         except asyncio.CancelledError:
@@ -189,13 +197,20 @@ class FakeOpenAI:
 
     async def _chat(self, exchange: Exchange, reply: Reply) -> None:
         body = exchange.body
+        if "stream_options" in body and self.settings.stream_options.startswith("refused"):
+            _refuse_stream_options(reply, named=self.settings.stream_options == "refused")
+            return
+        if refused := problem(body):
+            reply.json({"error": {"message": refused[0], "param": refused[1], "code": "unsupported_value"}}, 400)
+            return
         answer = answer_for(body, self.settings.answer)
         raw = exchange.path == "/completions"
         if not body.get("stream"):
             await asyncio.sleep(self.settings.first_token_s)
             text = "".join(answer.tokens)
             choice = {"text": text} if raw else {"message": {"role": "assistant", "content": text}}
-            reply.json({"id": "fake", "choices": [{"index": 0, "finish_reason": answer.finish} | choice]})
+            choices = [{"index": 0, "finish_reason": answer.finish} | choice]
+            reply.json({"id": "fake", "choices": choices, "usage": self._usage(answer)})
             return
         reply.start("text/event-stream; charset=utf-8")
         if raw:
@@ -207,8 +222,22 @@ class FakeOpenAI:
             events += _tool_events(answer)
         await self._pace(events, exchange, reply)
         reply.write(_completion_event("", answer.finish) if raw else chat_event("{}", answer.finish))
+        if (body.get("stream_options") or {}).get("include_usage") and self.settings.stream_options == "counted":
+            reply.write(_sse({"object": "chat.completion.chunk", "choices": [], "usage": self._usage(answer)}))
         reply.write(b"data: [DONE]\n\n")
         reply.end()
+
+    def _usage(self, answer: Answer) -> dict[str, Any]:
+        """A token for every delta of text and thought, five for a call."""
+        reasoning = len(answer.thoughts)
+        completion = len(answer.tokens) + reasoning + 5 * len(answer.tool_calls)
+        return {
+            "prompt_tokens": self.settings.prompt_tokens,
+            "completion_tokens": completion,
+            "total_tokens": self.settings.prompt_tokens + completion,
+            "prompt_tokens_details": {"cached_tokens": self.settings.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": reasoning},
+        }
 
     async def _pace(self, events: list[bytes], exchange: Exchange, reply: Reply) -> None:
         """Every event at its time, counted from the request, so that nothing adds up to a drift."""
@@ -280,6 +309,16 @@ def embedding_of(text: str, dimensions: int) -> list[float]:
 
 def _sse(value: Any) -> bytes:
     return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def _refuse_stream_options(reply: Reply, *, named: bool) -> None:
+    """As OpenAI's own servers refuse what they do not know, and as those do that check a request by its model."""
+    if named:
+        error = {"message": "Unrecognized request argument supplied: stream_options", "type": "invalid_request_error"}
+        reply.json({"error": error}, 400)
+    else:
+        detail = {"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}
+        reply.json({"detail": [detail]}, 422)
 
 
 def _completion_event(text: str, finish: str | None = None) -> bytes:

@@ -8,8 +8,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from greenroom.doors.asgi import Receive, Scope, Send, answer_json
 from greenroom.doors.door import Rooms
 from greenroom.doors.table import DoorSpec
+from greenroom.errors import GreenroomError
 
 TABLE = {
     "openai": (DoorSpec("fakes.waving_door:WavingDoor", http=("/v1",)),),
@@ -41,6 +43,9 @@ class WavingDoor:
     async def close(self) -> None:
         for socket in list(self._sockets):
             await socket.close(1001, "closing")
+
+    async def refuse(self, error: GreenroomError, scope: Scope, receive: Receive, send: Send) -> None:
+        await answer_json(scope, receive, send, 429, {"waved off": error.message})
 
     async def _wave(self, request: Request) -> Response:
         client = request.client

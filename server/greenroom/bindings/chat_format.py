@@ -3,25 +3,37 @@ answer's chunks back in as our values.
 
     Prompt                  -> messages, tools
     address of an image     -> Image
-    chunk, chunk, ... , end -> TextDelta, ... , ToolCall, ...
+    chunk, chunk, ... , end -> TextDelta, ... , ToolCall, ... , Ended
 """
 
 import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from greenroom.errors import BadRequest, BindingFailed
-from greenroom.values import Image, Message, Prompt, TextDelta, ToolCall
+from greenroom.values import Ended, FinishReason, Image, Message, Prompt, TextDelta, ToolCall
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 """what every service that sees takes"""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,", re.IGNORECASE)
+_NO_RESULT = "(no result)"
 _THOUGHT_KEYS = ("reasoning_content", "reasoning")
+_REASONS = {
+    "stop": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "eos_token": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+}
 
 
 def chat_messages(prompt: Prompt, *, sees: bool = False) -> list[dict[str, Any]]:
@@ -34,10 +46,37 @@ def chat_messages(prompt: Prompt, *, sees: bool = False) -> list[dict[str, Any]]
         return [{"role": "user", "content": prompt.raw}]
     if not sees:
         refuse_images(prompt)
-    messages = [_message(message, sees) for message in prompt.messages]
+    messages = [_message(message, sees) for message in complete_calls(prompt.messages)]
     if prompt.system:
         messages.insert(0, {"role": "system", "content": prompt.system})
     return messages
+
+
+def complete_calls(messages: Iterable[Message]) -> list[Message]:
+    """A history as every service insists on it, whoever wrote or cut it: after the calls of a message come their
+    results, one for each and in the calls' order. What answers no call is left out, what was never answered says so."""
+    made: list[Message] = []
+    after: list[Message] = []
+    calls: tuple[ToolCall, ...] = ()
+    results: dict[str, Message] = {}
+
+    def settle() -> None:
+        made.extend(results.get(call.id, Message("tool", _NO_RESULT, tool_call_id=call.id)) for call in calls)
+        made.extend(after)
+        after.clear()
+        results.clear()
+
+    for message in messages:
+        if message.role == "assistant":
+            settle()
+            made.append(message)
+            calls = message.tool_calls
+        elif message.role == "tool":
+            results.setdefault(message.tool_call_id, message)
+        else:
+            after.append(message)
+    settle()
+    return made
 
 
 def refuse_images(prompt: Prompt) -> None:
@@ -49,7 +88,7 @@ def refuse_images(prompt: Prompt) -> None:
 
 def _message(message: Message, sees: bool) -> dict[str, Any]:
     made: dict[str, Any] = {"role": message.role, "content": message.content}
-    if sees and message.images:
+    if sees and message.images and message.role == "user":  # nobody else may show any
         text = [{"type": "text", "text": message.content}] if message.content else []
         shown = [{"type": "image_url", "image_url": {"url": image_url(image)}} for image in message.images]
         made["content"] = [*text, *shown]
@@ -99,10 +138,29 @@ def tool_schemas(prompt: Prompt) -> list[dict[str, Any]]:
     return [
         {
             "type": "function",
-            "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": object_schema(tool.parameters),
+            },
         }
         for tool in prompt.tools
     ]
+
+
+def object_schema(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a tool's arguments, with what services miss in that of one that takes none."""
+    return {"type": "object", "properties": {}} | dict(parameters)
+
+
+def answer_form(prompt: Prompt) -> dict[str, Any]:
+    """The members of a chat request that bind the answer: ``tool_choice``, ``response_format``."""
+    members: dict[str, Any] = {}
+    if prompt.tools and prompt.must_call:
+        members["tool_choice"] = "required"
+    if prompt.response_format is not None:
+        members["response_format"] = dict(prompt.response_format)
+    return members
 
 
 def error_message(error: Any) -> str:
@@ -115,6 +173,11 @@ def error_message(error: Any) -> str:
     if isinstance(error, list):
         return "; ".join(filter(None, map(error_message, error)))
     return str(error) if error else ""
+
+
+def token_count(value: Any) -> int | None:
+    """A number of tokens as a server tells it; ``None`` for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 @dataclass(slots=True)
@@ -136,6 +199,8 @@ class AnswerReader:
     backend: str
     clean: Callable[[str], str] = str
     finish_reason: str = ""
+    usage: dict[str, Any] = field(default_factory=dict)
+    """as the server counts, in its own form"""
     _said: bool = False
     _calls: dict[Any, _CallParts] = field(default_factory=dict)
 
@@ -146,6 +211,9 @@ class AnswerReader:
         if chunk.get("error"):
             reason = self.clean(error_message(chunk["error"])) or "no reason given"
             raise BindingFailed(f"{self.backend} failed while answering: {reason}", retryable=True)
+        usage = chunk.get("usage")
+        if usage and isinstance(usage, dict):  # some count on in every chunk
+            self.usage = usage
         choices = chunk.get("choices")
         if not choices:  # usage, prompt progress, content filter results
             return []
@@ -195,16 +263,32 @@ class AnswerReader:
         elif isinstance(arguments, Mapping):
             call.given = arguments
 
-    def finish(self, *, may_be_empty: bool = False) -> list[ToolCall]:
-        """To be called at the end. :raises BindingFailed: if the answer is empty, withheld, or a call unreadable."""
-        if self.finish_reason == "content_filter":
+    def finish(self, *, may_be_empty: bool = False) -> Iterator[ToolCall | Ended]:
+        """What is left at the end. :raises BindingFailed: if the answer is empty, withheld, or a call unreadable."""
+        ended = self._ended()
+        if ended.reason is FinishReason.CONTENT_FILTER:
+            yield ended
             raise BindingFailed(f"{self.backend} stopped the answer: its content filter objected")
-        calls = [self._call(number, call) for number, call in enumerate(self._calls.values())]
-        if not calls and not self._said and not may_be_empty:
-            if self.finish_reason == "length":
+        yield from [self._call(number, call) for number, call in enumerate(self._calls.values())]
+        if not self._calls and not self._said and not may_be_empty:
+            if ended.reason is FinishReason.LENGTH:
+                yield ended
                 raise BindingFailed(f"{self.backend} used up max_tokens before it said a word; raise max_tokens")
             raise BindingFailed(f"{self.backend} answered with no text", retryable=True)
-        return calls
+        if ended != Ended():
+            yield ended
+
+    def _ended(self) -> Ended:
+        """A count of 0 is that of a server that does not count."""
+        usage = self.usage
+        asked, answered = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+        return Ended(
+            _REASONS.get(self.finish_reason.lower()),
+            token_count(usage.get("prompt_tokens")) or None,
+            token_count(usage.get("completion_tokens")) or None,
+            token_count(asked.get("cached_tokens")) if isinstance(asked, Mapping) else None,
+            token_count(answered.get("reasoning_tokens")) if isinstance(answered, Mapping) else None,
+        )
 
     def _call(self, number: int, call: _CallParts) -> ToolCall:
         arguments: Any = call.given

@@ -7,11 +7,13 @@ connection that broke before anything came back can be sent again: :class:`Retol
 """
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlsplit
 
+from greenroom.bindings.chat_format import error_message
 from greenroom.bindings.service_failures import ServiceFailures
 from greenroom.errors import BindingFailed
 
@@ -151,8 +153,7 @@ class Sockets:
             )
         except InvalidStatus as error:
             body = bytes(error.response.body or b"").decode(errors="replace")
-            retry_after = error.response.headers.get("retry-after", "")
-            raise self._failures.of_status(error.response.status_code, body, retry_after) from error
+            raise self._failures.of_status(error.response.status_code, _said(body), error.response.headers) from error
         except (OSError, EOFError) as error:
             raise self._failures.of_connecting(error) from error
         except WebSocketException as error:
@@ -175,6 +176,14 @@ class Sockets:
 
 async def _sent(send: Send, socket: "ClientConnection") -> None:
     await send(socket)
+
+
+def _said(body: str) -> str:
+    """The sentence inside of a refusal's JSON; else all of it."""
+    try:
+        return error_message(json.loads(body)) or body
+    except ValueError:
+        return body
 
 
 def _looked_at(task: "asyncio.Task[ClientConnection]") -> None:

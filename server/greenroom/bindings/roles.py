@@ -1,6 +1,6 @@
 """The interfaces that a binding implements: one small class per role, streaming in and streaming out.
 
-    TextToText     Prompt                    -> TextDelta | ToolCall, ...
+    TextToText     Prompt                    -> TextDelta | ToolCall, ... [Ended]
     SpeechToText   Audio, ...                -> Transcript (partials), ..., Transcript (final)
     TextToSpeech   SpeechText, ...           -> Audio | WordTime, ...
     TextFilter     TextChunk, ...            -> TextChunk, ...
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from greenroom.errors import BadRequest, Unavailable
-from greenroom.values import Audio, Prompt, Role, SpeechText, TextChunk, TextDelta, ToolCall, Transcript, WordTime
+from greenroom.values import Audio, ModelOutput, Prompt, Role, SpeechText, TextChunk, Transcript, WordTime
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,9 +127,14 @@ class Operation(ABC, Generic[E]):
 
 class TextToText(Operation[E]):
     role = Role.T2T
+    keeps_formats: ClassVar[bool] = False
+    """whether its answers keep to ``Prompt.response_format``"""
 
     @abstractmethod
-    def generate(self, prompt: Prompt) -> AsyncIterator[TextDelta | ToolCall]: ...
+    def generate(self, prompt: Prompt) -> AsyncIterator[ModelOutput]:
+        """Text and tool calls as they come. Who knows why the model stopped and what it used ends with an ``Ended``,
+        and lets no text wait for it."""
+        ...
 
     async def tokenize(self, text: str) -> list[int | str]:
         """Tokens of the model; a backend that does not publish them splits into words and the spaces between."""
@@ -143,6 +148,8 @@ class TextToText(Operation[E]):
 
 class SpeechToText(Operation[E]):
     role = Role.STT
+    partials_grow: ClassVar[bool] = False
+    """each partial, and the final text, begins with the partial before it: nothing that was heard is taken back"""
 
     @abstractmethod
     def transcribe(self, audio: AsyncIterator[Audio], hint: str) -> AsyncIterator[Transcript]:
@@ -152,6 +159,9 @@ class SpeechToText(Operation[E]):
 
 class TextToSpeech(Operation[E]):
     role = Role.TTS
+    wants_extras: ClassVar[bool] = False
+    """Its texts come with what filters said of them. Those that run beside the display are then waited for, so the
+    first sound comes later."""
 
     @abstractmethod
     def speak(self, text: AsyncIterator[SpeechText]) -> AsyncIterator[Audio | WordTime]:

@@ -2,10 +2,12 @@
 
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from greenroom.bindings.failure_text import causes, one_line
+from greenroom.bindings.retrying import retry_after_s
 from greenroom.errors import BindingFailed
 
 
@@ -23,10 +25,14 @@ class ServiceFailures:
         """One short line without the key. A web page becomes its title."""
         return one_line(text, self.key)
 
-    def of_status(self, status: int, said: str, retry_after: str = "") -> BindingFailed:
-        """A reply other than 200, or 101 where a websocket was asked for."""
+    def of_status(self, status: int, said: str, headers: Mapping[str, Any] | None = None) -> BindingFailed:
+        """A reply other than 200, or 101 where a websocket was asked for. ``details`` holds ``status``, and
+        ``retry_after_s`` where the service named it."""
         said = self.clean(said) or "no reason given"
         details: dict[str, Any] = {"status": status}
+        wait_s = retry_after_s(headers or {})
+        if wait_s is not None:
+            details["retry_after_s"] = wait_s
         retryable = False
         match status:
             case 401 if self.key is None:
@@ -42,7 +48,7 @@ class ServiceFailures:
             case 404 | 405:
                 sentence = f"{self.host} does not have what was asked for: {said}; is {self.address_option} right?"
             case 429:
-                when = f"in {retry_after} s" if retry_after else "later"
+                when = f"in {wait_s:g} s" if wait_s is not None else "later"
                 sentence = f"{self.host} limits how often it is asked; try again {when}: {said}"
                 retryable = True
             case _ if status >= 500:

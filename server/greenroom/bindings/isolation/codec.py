@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from greenroom.errors import BindingFailed
 from greenroom.values import (
     Audio,
+    Ended,
+    FinishReason,
     Image,
     Message,
     Persona,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SmallItem = TextDelta | ToolCall | TextChunk | SpeechText | WordTime | Transcript
+SmallItem = TextDelta | ToolCall | Ended | TextChunk | SpeechText | WordTime | Transcript
 Item = SmallItem | Audio
 Row = list[Any]
 
@@ -70,27 +72,39 @@ def _chunk(item: TextChunk) -> Row:
     return ["c", item.text, dict(item.extras)] if item.extras else ["c", item.text]
 
 
+def _speech(item: SpeechText) -> Row:
+    row: Row = ["s", item.text, item.language, item.voice]
+    return [*row, dict(item.extras)] if item.extras else row
+
+
 def _word(item: WordTime) -> Row:
     shapes = [[shape.id, shape.start_ms] for shape in item.visemes]
     return ["w", item.text, item.start_ms, item.end_ms, item.offset, *shapes]
 
 
+def _ended(item: Ended) -> Row:
+    counts = [item.prompt_tokens, item.completion_tokens, item.cached_tokens, item.reasoning_tokens]
+    return ["e", item.reason or "", *counts]
+
+
 _PACK: Final[dict[type, Callable[[Any], Row]]] = {
     TextDelta: _delta,
     TextChunk: _chunk,
-    SpeechText: lambda item: ["s", item.text, item.language, item.voice],
+    SpeechText: _speech,
     WordTime: _word,
     Transcript: lambda item: ["h", item.text, item.final],
     ToolCall: lambda item: ["k", item.id, item.name, dict(item.arguments)],
+    Ended: _ended,
 }
 _UNPACK: Final[dict[str, Callable[[Row], SmallItem]]] = {
     "d": lambda row: TextDelta(row[1]),
     "t": lambda row: TextDelta(row[1], thought=True),
     "c": lambda row: TextChunk(*row[1:]),
-    "s": lambda row: SpeechText(row[1], row[2], row[3]),
+    "s": lambda row: SpeechText(*row[1:]),
     "w": lambda row: WordTime(row[1], row[2], row[3], row[4], tuple(Viseme(*shape) for shape in row[5:])),
     "h": lambda row: Transcript(row[1], row[2]),
     "k": lambda row: ToolCall(row[1], row[2], row[3]),
+    "e": lambda row: Ended(FinishReason(row[1]) if row[1] else None, *row[2:]),
 }
 
 
@@ -195,6 +209,10 @@ def prompt_fields(prompt: Prompt) -> dict[str, Any]:
         fields["sampling"] = _set_fields(prompt.sampling, Sampling())
     if prompt.persona != Persona():
         fields["persona"] = _set_fields(prompt.persona, Persona())
+    if prompt.must_call:
+        fields["must_call"] = True
+    if prompt.response_format is not None:
+        fields["response_format"] = dict(prompt.response_format)
     return fields
 
 
@@ -212,6 +230,8 @@ def prompt_of(fields: Mapping[str, Any]) -> Prompt:
         raw=fields.get("raw"),
         sampling=Sampling(**sampling),
         persona=Persona(**persona),
+        must_call=fields.get("must_call", False),
+        response_format=fields.get("response_format"),
     )
 
 

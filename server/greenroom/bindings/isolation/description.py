@@ -9,17 +9,22 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field, create_model
 
 from greenroom.bindings.discovery import read_binding
-from greenroom.bindings.roles import Binding, Options, TextFilter
+from greenroom.bindings.roles import Binding, Options, TextFilter, TextToSpeech, TextToText
 from greenroom.errors import GreenroomError
 
 
 def describe(binding: Binding) -> dict[str, Any]:
-    """By role: the JSON schema of its options, and of a text filter unit and effect."""
+    """By role: the JSON schema of its options, of a text filter unit and effect, of a voice whether it wants extras,
+    of a model whether its answers keep to formats."""
     described: dict[str, Any] = {}
     for role, operation in binding.operations.items():
         entry: dict[str, Any] = {"options": operation.Options.model_json_schema(), "role": str(operation.role)}
         if issubclass(operation, TextFilter):
             entry |= {"unit": str(operation.unit), "effect": str(operation.effect)}
+        if issubclass(operation, TextToSpeech):
+            entry["wants_extras"] = operation.wants_extras
+        if issubclass(operation, TextToText):
+            entry["keeps_formats"] = operation.keeps_formats
         described[str(role)] = entry
     return described
 
@@ -35,13 +40,20 @@ class ForeignOptions(Options):
         return dict(cls.schema_)
 
 
+class AnyOptions(ForeignOptions):
+    """Of a binding that takes names that it does not declare, too."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=(), validate_default=False)
+
+
 def options_from(schema: Mapping[str, Any]) -> type[Options]:
     fields: dict[str, Any] = {}
     for name, entry in schema.get("properties", {}).items():
         extra = {"access": entry["access"]} if "access" in entry else None
         default = ... if name in schema.get("required", ()) else entry.get("default")
         fields[name] = (Any, Field(default, description=entry.get("description"), json_schema_extra=extra))
-    made = create_model(str(schema.get("title", "Options")), __base__=ForeignOptions, **fields)
+    base = AnyOptions if schema.get("additionalProperties") is True else ForeignOptions
+    made = create_model(str(schema.get("title", "Options")), __base__=base, **fields)
     made.schema_ = schema
     return made
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from greenroom.bindings.discovery import FoundBinding
 from greenroom.bindings.isolation import start
 from greenroom.bindings.isolation.address import Address
-from greenroom.bindings.roles import Binding, Effect, Options, Place, TextFilter, Unit
+from greenroom.bindings.roles import Binding, Effect, Options, Place, TextFilter, TextToSpeech, TextToText, Unit
 from greenroom.errors import GreenroomError, Unavailable
 from greenroom.values import Role
 
@@ -115,6 +115,8 @@ class Isolation:
                 own_role=operation.role,
                 unit=operation.unit if is_filter else Unit.DELTA,  # type: ignore[attr-defined]
                 effect=operation.effect if is_filter else Effect.TRANSFORM,  # type: ignore[attr-defined]
+                wants_extras=issubclass(operation, TextToSpeech) and operation.wants_extras,
+                keeps_formats=issubclass(operation, TextToText) and operation.keeps_formats,
             )
         return Binding(operations)
 
@@ -193,5 +195,7 @@ def _described(found: FoundBinding, told: Mapping[str, Any], peer_for: "PeerFor"
             own_role=Role(entry["role"]),
             unit=Unit(entry.get("unit", Unit.DELTA)),
             effect=Effect(entry.get("effect", Effect.TRANSFORM)),
+            wants_extras=bool(entry.get("wants_extras")),
+            keeps_formats=bool(entry.get("keeps_formats")),
         )
     return Binding(operations)

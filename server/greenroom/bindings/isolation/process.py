@@ -41,6 +41,8 @@ START_SCRIPT: Final = Path(start.__file__)
 STOP_GRACE_S: Final = 2.5
 LAST_WORDS: Final = 20
 """lines of output that are remembered"""
+LINE_CHARS: Final = 64 * 1024
+"""a longer line is taken for several: some programs print without ever ending one"""
 LAST_WORDS_S: Final = 2.0
 """how long the end of a child whose connection was lost may take to be told"""
 
@@ -138,7 +140,7 @@ class HostProcess:
     def _read(self, reading: int, child: Child) -> None:
         """In a thread: everything that the child prints, until nobody can print any more."""
         with os.fdopen(reading, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
+            while line := lines.readline(LINE_CHARS):
                 self._heard(line.rstrip("\n"))
         code = child.wait()
         self._clean()

@@ -38,12 +38,11 @@ from greenroom.errors import BindingFailed, GreenroomError, NotFound
 from greenroom.log import bound_ids
 from greenroom.values import (
     Audio,
+    ModelOutput,
     Prompt,
     Role,
     SpeechText,
     TextChunk,
-    TextDelta,
-    ToolCall,
     Transcript,
     WordTime,
     new_id,
@@ -196,7 +195,7 @@ def _through(engine: ProxyEngine, method: str, inputs: AsyncIterator[Any], hint:
 
 
 class ProxyText(Proxy, TextToText[ProxyEngine]):
-    def generate(self, prompt: Prompt) -> AsyncGenerator[TextDelta | ToolCall, None]:
+    def generate(self, prompt: Prompt) -> AsyncGenerator[ModelOutput, None]:
         fields = codec.prompt_fields(prompt)
         return self.engine.stream(lambda api, id: api.generate(operation=id, prompt=fields, ids=bound_ids()))
 
@@ -255,6 +254,8 @@ def proxy_class(
     own_role: Role,
     unit: Unit = Unit.DELTA,
     effect: Effect = Effect.TRANSFORM,
+    wants_extras: bool = False,
+    keeps_formats: bool = False,
 ) -> type[AnyOperation]:
     """The operation class of a role of one binding; ``own_role`` is what the binding's class says itself."""
     base = _CLASSES[role]
@@ -266,5 +267,9 @@ def proxy_class(
     }
     if role is Role.FILTER_TEXT:
         members |= {"unit": unit, "effect": effect}
+    if role is Role.TTS:
+        members["wants_extras"] = wants_extras
+    if issubclass(base, TextToText):
+        members["keeps_formats"] = keeps_formats
     plain = re.sub(r"\W", "_", name)
     return type(f"Isolated_{plain}_{role}", (base,), members)

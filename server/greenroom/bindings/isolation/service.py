@@ -31,7 +31,7 @@ class IBindingHost:
 
     @websocket
     async def describe(self) -> dict[str, Any]:
-        """By role: the JSON schema of the options, and of a text filter unit and effect."""
+        """See :func:`greenroom.bindings.isolation.description.describe`."""
 
     @websocket(force_json_params=True)
     async def models(self, role: str, options: dict[str, Any], ids: dict[str, str]) -> list[list[Any]]:

@@ -3,17 +3,18 @@
 import asyncio
 import base64
 import logging
+import operator
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsIndex
 
 from pydantic import ConfigDict, Field, create_model
 
 from greenroom.bindings.jaison import operations as jaison
 from greenroom.bindings.jaison.loop_thread import LoopThread
-from greenroom.bindings.jaison.messages import ChatMessage, MCPMessage, Message, Prompter, RawMessage
+from greenroom.bindings.jaison.messages import ChatMessage, MCPMessage, Message, Prompter, RawMessage, from_line
 from greenroom.bindings.jaison.processes import BaseProcess, ProcessManager
 from greenroom.bindings.roles import (
     AnyOperation,
@@ -56,8 +57,9 @@ class JaisonOptions(Options):
 class JaisonEngine(Engine):
     """One started operation in its thread; every session with the same settings shares it."""
 
-    def __init__(self, make: Callable[[], jaison.Operation], manager: ProcessManager) -> None:
+    def __init__(self, make: Callable[[], jaison.Operation], manager: ProcessManager, settings: Chunk) -> None:
         self._manager = manager
+        self._settings = settings
         self._folder = tempfile.mkdtemp(prefix="greenroom-jaison-")
         self._starts: dict[str, int] = {}
         try:
@@ -72,24 +74,26 @@ class JaisonEngine(Engine):
 
     @contextmanager
     def _at_work(self, character: str = "") -> Iterator[None]:
-        """What the operation's code asks for is its own: processes, the folder for working files, the character."""
-        folder = jaison.working_folder.set(self._folder)
+        """What the operation's code asks for is its own: processes, the folder for working files, its settings, the
+        character."""
+        folder, settings = jaison.working_folder.set(self._folder), jaison.settings.set(self._settings)
         try:
             with self._manager.current(character, self._folder):
                 yield
         finally:
             jaison.working_folder.reset(folder)
+            jaison.settings.reset(settings)
 
     def _remove_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def start(self, settings: Chunk) -> None:
+    async def start(self) -> None:
         """:raises BadRequest: for settings that it refuses."""
 
         async def work() -> None:
             with self._at_work():
                 try:
-                    await self.operation.configure(settings)
+                    await self.operation.configure(dict(self._settings))
                 except (AssertionError, ValueError, TypeError, KeyError) as error:
                     raise BadRequest(f"{self.operation.op_id} refuses these settings: {_said(error)}") from error
                 try:
@@ -177,8 +181,9 @@ class _Adapted:
 
     @classmethod
     async def open_engine(cls, options: Any, place: Place) -> Engine:
-        engine = JaisonEngine(cls.made, cls.manager)
-        await engine.start({"role": cls.role.value, **options.settings, "id": place.binding_id})
+        settings = {"role": cls.role.value, **options.settings, "id": place.binding_id}
+        engine = JaisonEngine(cls.made, cls.manager, settings)
+        await engine.start()
         return engine
 
 
@@ -208,11 +213,16 @@ class _STT(_Adapted, SpeechToText[JaisonEngine]):
 
 
 class _TTS(_Adapted, TextToSpeech[JaisonEngine]):
+    """A ``_parse_chunk`` of its own may take what filters have added (``emotion`` ...)."""
+
     async def speak(self, text: AsyncIterator[SpeechText]) -> AsyncIterator[Audio]:
-        content = "".join([piece.text async for piece in text])
+        content, extras = "", dict[str, Any]()
+        async for piece in text:
+            content += piece.text
+            extras |= piece.extras
         if not content.strip():
             return
-        async with aclosing(self.engine.use({"content": content})) as results:
+        async with aclosing(self.engine.use({**extras, "content": content})) as results:
             async for result in results:
                 yield _audio(result, self.engine)
 
@@ -259,7 +269,7 @@ def _message(role: str, content: str, name: str, character: str) -> Message:
             return ChatMessage(character, content)
         case "tool":
             return MCPMessage(name or "tool", content)
-    return RawMessage(content)  # users' lines come as the script has them: ``[name]: text``
+    return from_line(content)  # users' lines come as the script has them: ``[name]: text``
 
 
 async def _joined(audio: AsyncIterator[Audio]) -> AsyncIterator[Audio]:
@@ -283,7 +293,7 @@ def _sound(audio: Audio) -> Chunk:
     return {"audio_bytes": audio.pcm, "sr": audio.sample_rate, "sw": audio.sample_width, "ch": audio.channels}
 
 
-def _field(result: Chunk, name: str, kind: type, engine: JaisonEngine) -> Any:
+def _field(result: Chunk, name: str, kind: type | tuple[type, ...], engine: JaisonEngine) -> Any:
     value = result.get(name)
     if not isinstance(value, kind):
         raise BindingFailed(f"{engine.operation.op_id} gave a chunk without {name}")
@@ -291,8 +301,8 @@ def _field(result: Chunk, name: str, kind: type, engine: JaisonEngine) -> Any:
 
 
 def _audio(result: Chunk, engine: JaisonEngine) -> Audio:
-    pcm = _field(result, "audio_bytes", bytes, engine)
-    return Audio(pcm, *(_field(result, name, int, engine) for name in ("sr", "sw", "ch")))
+    pcm = bytes(_field(result, "audio_bytes", (bytes, bytearray, memoryview), engine))
+    return Audio(pcm, *(operator.index(_field(result, name, SupportsIndex, engine)) for name in ("sr", "sw", "ch")))
 
 
 _ROLES: tuple[tuple[type[jaison.Operation], type[AnyOperation], tuple[Role, ...]], ...] = (
@@ -337,5 +347,7 @@ def jaison_binding(
                 "Options": options,
                 "__module__": made.__module__,
             }
+            if role is Role.TTS:
+                members["wants_extras"] = made._parse_chunk is not jaison.TTSOperation._parse_chunk
             found[role] = type(f"{made.__name__}_{role}", (kind[1],), members)
     return Binding(found)

@@ -1,9 +1,10 @@
 """The lines of a script as jaison's text operations get them, with the forms of its contract."""
 
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 
 def _now() -> datetime:
@@ -70,6 +71,13 @@ class MCPMessage(Message):
 
 
 @dataclass
+class ContextMetadata:
+    id: str
+    name: str
+    description: str | None = None
+
+
+@dataclass
 class CustomMessage(Message):
     context_metadata: Any
     """has ``id`` and ``name``"""
@@ -82,6 +90,25 @@ class CustomMessage(Message):
     def to_dict(self) -> dict[str, Any]:
         found = str(self.context_metadata.id)
         return {"type": "custom", "id": found, "time": self.time.timestamp(), "message": self.message}
+
+
+_LINE: Final = re.compile(r"\[(.+?)\]: (.+)", re.DOTALL)
+
+
+def from_line(line: str) -> Message:
+    """A line of the script as the message that it was made of; its ``to_line`` is that line again."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return RawMessage(line)
+    who, text = found[1], found[2]
+    if who == "REQUEST":
+        return RequestMessage(text)
+    kind, mark, name = who.partition("#")
+    if mark and name and kind == "CONTEXT":
+        return CustomMessage(ContextMetadata(name, name), text)
+    if mark and name and kind == "MCP":
+        return MCPMessage(name, text)
+    return ChatMessage(who, text)
 
 
 character: ContextVar[str] = ContextVar("the character that a jaison operation works for", default="J.A.I.son")

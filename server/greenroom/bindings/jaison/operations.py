@@ -1,10 +1,10 @@
 """The classes that jaison's operations derive from: life cycle, how a chunk is taken apart, what is to be written."""
 
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.bindings.jaison.messages import Message, Prompter
 from greenroom.errors import BadRequest, BindingFailed
@@ -17,14 +17,24 @@ Chunk = dict[str, Any]
 
 working_folder: ContextVar[str] = ContextVar("where a running jaison operation keeps its working files")
 """each has a folder of its own, as several may write their files at once"""
+settings: ContextVar[Mapping[str, Any]] = ContextVar("the settings of a running jaison operation")
+_NONE_THERE: Final = frozenset({"spacy_model", "kobold_filepath", "kcpps_filepath"})
+"""fields of jaison's that are null unless somebody sets them"""
 
 
 class Config:
-    """The fields of jaison's configuration that operations read."""
+    """The fields of jaison's configuration that operations read: what is no working file stands in the settings of the
+    operation that asks, those that its user has added to jaison's configuration too."""
 
-    spacy_model: str | None = None
-    kobold_filepath: str | None = None
-    kcpps_filepath: str | None = None
+    def __getattr__(self, name: str) -> Any:
+        given = settings.get({})
+        if name in given:
+            return given[name]
+        if name in _NONE_THERE:
+            return None
+        raise AttributeError(
+            f"config has no {name} here; put it into the settings of the operation", name=name, obj=self
+        )
 
     @property
     def WORKING_DIR(self) -> str:
@@ -135,6 +145,8 @@ class T2TOperation(Operation):
     """``instruction_prompt, messages`` (a list of :class:`Message`) -> ``content``, a chunk for each token"""
 
     op_type = "T2T"
+    mcp_json_schema: dict[str, Any] | None = None
+    """newer ones ask for it: the form of the answer where tools are called; none is wanted here"""
 
     async def _parse_chunk(self, chunk_in: Chunk) -> dict[str, Any]:
         messages = chunk_in.get("messages")

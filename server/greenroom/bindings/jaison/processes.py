@@ -96,13 +96,27 @@ def _kill(process: "subprocess.Popen[Any]") -> None:
             stream.close()
 
 
+class _Member(str):
+    """As a member of an enumeration that was written for it."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        return self.upper()
+
+    @property
+    def value(self) -> str:
+        return str(self)
+
+
 class _AnyMember(type):
     """``ProcessType.MINE`` is the name of a process; jaison's users add a member to the enumeration themselves."""
 
-    def __getattr__(cls, name: str) -> str:
+    def __getattr__(cls, name: str) -> _Member:
         if name.startswith("_"):
             raise AttributeError(name)
-        return name.lower()
+        return _Member(name.lower())
 
 
 class ProcessType(metaclass=_AnyMember):

@@ -4,6 +4,7 @@
 "wait NAME rest"     says "rest" after the file-less gate NAME was opened (see ``gates``)
 "fail text"          says the text, then breaks like a backend that was cut off
 "crash"              raises an exception that is not one of ours
+"end REASON text"    says the text, then tells of its end; where that is "content_filter", fails thereafter
 "hang"               says "hanging " and then nothing, until it is cancelled
 """
 
@@ -29,7 +30,18 @@ from greenroom.bindings.roles import (
     Unit,
 )
 from greenroom.errors import BindingFailed
-from greenroom.values import Audio, Prompt, Role, SpeechText, TextChunk, TextDelta, ToolCall, Transcript
+from greenroom.values import (
+    Audio,
+    Ended,
+    FinishReason,
+    ModelOutput,
+    Prompt,
+    Role,
+    SpeechText,
+    TextChunk,
+    TextDelta,
+    Transcript,
+)
 
 
 class Stage(Engine):
@@ -41,6 +53,7 @@ class Stage(Engine):
         self.cancelled: list[str] = []
         self.spoken: list[str] = []
         self.voices: list[str] = []
+        self.extras: list[dict[str, Any]] = []
         self.transcribed = asyncio.Event()
         self.closed = False
 
@@ -64,7 +77,7 @@ class Say(TextToText[Stage]):
     async def models(cls, options: Any, place: Place) -> Sequence[Model]:
         return [Model("plain"), Model("fancy")]
 
-    async def generate(self, prompt: Prompt) -> AsyncIterator[TextDelta | ToolCall]:
+    async def generate(self, prompt: Prompt) -> AsyncIterator[ModelOutput]:
         self.engine.prompts.append(prompt)
         asked = prompt.raw if prompt.raw is not None else prompt.messages[-1].content
         word, _, rest = asked.rpartition("]: ")[2].partition(" ")
@@ -72,6 +85,8 @@ class Say(TextToText[Stage]):
             if word == "wait":
                 gate, _, rest = rest.partition(" ")
                 await self.engine.gates[gate].wait()
+            if word == "end":
+                reason, _, rest = rest.partition(" ")
             if word == "crash":
                 raise RuntimeError("the backend's own bug")
             for piece in rest.split():
@@ -79,6 +94,10 @@ class Say(TextToText[Stage]):
                 await asyncio.sleep(0)
             if word == "fail":
                 raise BindingFailed("the backend was cut off", retryable=True)
+            if word == "end":
+                yield Ended(FinishReason(reason), 30, 5, 20, 2)
+                if reason == FinishReason.CONTENT_FILTER:
+                    raise BindingFailed("the backend's content filter objected")
             if word == "hang":
                 yield TextDelta("hanging ")
                 await asyncio.Event().wait()
@@ -104,6 +123,7 @@ class Tone(TextToSpeech[Stage]):
         async for part in text:
             self.engine.spoken.append(part.text)
             self.engine.voices.append(self.options.voice)
+            self.engine.extras.append(dict(part.extras))
             if self.options.broken:
                 raise BindingFailed("the voice is out of order")
             frames = int(8000 * len(part.text) * self.options.ms_per_character / 1000)

@@ -8,6 +8,7 @@
 "exit"             leaves with exit code 3
 "busy" "crash" "cut"    Busy with details; an exception that is not ours; BindingFailed that may be tried again
 "fail words"       BindingFailed with them
+"flood 20"         prints so many MiB without the end of a line, then "flooded "
 "produced"         how many pieces of sound its voices have given
 """
 
@@ -42,6 +43,9 @@ from greenroom.bindings.roles import (
 from greenroom.errors import BadRequest, BindingFailed, Busy
 from greenroom.values import (
     Audio,
+    Ended,
+    FinishReason,
+    ModelOutput,
     Prompt,
     Role,
     SpeechText,
@@ -86,6 +90,7 @@ async def open_backend(cls: Any, options: Any, place: Place) -> Backend:
 
 class Text(TextToText[Backend]):
     Options = ApartOptions
+    keeps_formats = True
     options: ApartOptions
     engine_key = classmethod(key_of)
     open_engine = classmethod(open_backend)
@@ -105,7 +110,7 @@ class Text(TextToText[Backend]):
     async def detokenize(self, tokens: Sequence[int | str]) -> str:
         return "".join(chr(int(token)) for token in tokens)
 
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[TextDelta | ToolCall, None]:
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[ModelOutput, None]:
         word, _, rest = prompt.messages[-1].content.partition(" ")
         match word:
             case "pid":
@@ -117,6 +122,7 @@ class Text(TextToText[Backend]):
             case "tool":
                 yield TextDelta("thinking", thought=True)
                 yield ToolCall("1", "look", {"where": ["up", 2.5, None]})
+                yield Ended(FinishReason.TOOL_CALLS, 30, 5, None, 2)
             case "die":
                 yield TextDelta("dying ")
                 print(rest, file=sys.stderr, flush=True)
@@ -124,6 +130,10 @@ class Text(TextToText[Backend]):
                 await asyncio.Event().wait()
             case "exit":
                 os._exit(3)
+            case "flood":
+                for _ in range(int(rest)):
+                    os.write(1, b"x" * 2**20)
+                yield TextDelta("flooded ")
             case "busy":
                 raise Busy("come later", kind="all_taken", details={"places": 2})
             case "fail":
