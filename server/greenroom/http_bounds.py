@@ -56,6 +56,10 @@ class BoundedHttp(HttpToolsProtocol):
         elif not self._is_answering:
             self._await_request()
 
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]  # it holds this one, of which the connection knows no more
+
     @property
     def _is_answering(self) -> bool:
         return not self._in_head and self.cycle is not None and not self.cycle.response_complete

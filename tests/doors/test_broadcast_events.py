@@ -23,6 +23,7 @@ def furnished(home: Path) -> Path:
     (home / "configs").mkdir()
     # With the same operations: sessions that are made later begin with these.
     (home / "configs" / "evening.yaml").write_text(CONFIG + "prompter: {history_length: 7}\n", encoding="utf-8")
+    (home / "configs" / "foreign.yaml").write_text("prompter: {nope: 1}\ncolour: red\n", encoding="utf-8")
     return home
 
 
@@ -171,6 +172,18 @@ UNSET = dict.fromkeys(
             {"ops": [{"role": "t2t"}, {"role": "stt", "id": "scripted"}]},
             [{"role": "t2t", "id": "scripted"}, {"role": "stt", "id": "scripted"}],
         ),
+        (
+            ("POST", "operations/load", {"ops": [{"role": "stt", "id": "scripted", "config": {}, "loose_key": None}]}),
+            "operation_load",
+            {"ops": [{"role": "stt", "id": "scripted", "config": {}, "loose_key": None}]},
+            [{"role": "stt", "id": "scripted", "loose_key": None}],
+        ),
+        (
+            ("POST", "operations/unload", {"ops": [{"role": "stt", "id": None}]}),
+            "operation_unload",
+            {"ops": [{"role": "stt", "id": None}]},
+            [{"role": "stt", "id": "scripted"}],
+        ),
         (("POST", "operations/reload", None), "operation_reload_from_config", {}, []),
         (
             (
@@ -210,6 +223,14 @@ async def test_the_other_jobs(
     assert events[-1] == end
 
 
+@pytest.mark.parametrize("moment", [7, 7.0, 7.5])
+async def test_a_moment_is_told_as_it_was_given(rest: Rest, frames: Frames, moment: float) -> None:
+    line = {"user": "Ana", "content": "Hi.", "timestamp": moment}
+    await frames.job(await rest.job("POST", "context/conversation/text", line))
+    assert f'"start": {{"user": "Ana", "timestamp": {moment}, "content": "Hi."}}' in frames.texts[0]
+    assert f'"timestamp": {float(moment)}, "content": "Hi.", "line"' in frames.texts[1]
+
+
 async def test_a_request_and_a_custom_line(rest: Rest, frames: Frames) -> None:
     events = await frames.job(await rest.job("POST", "context/request", {"content": "Sing."}))
     assert events[0]["start"] == {"content": "Sing."}
@@ -231,6 +252,15 @@ async def test_a_request_and_a_custom_line(rest: Rest, frames: Frames) -> None:
             ("POST", "operations/load", {"ops": [{"role": "t2t", "id": "x"}]}),
             "operation_unknown_id",
             "No operation of type T2T with id x",
+        ),
+        *(
+            (("POST", path, body), "operation_unknown_role", "No operation of role nope")
+            for path, body in (
+                ("operations/load", {"ops": [{"role": "nope", "id": "scripted"}]}),
+                ("operations/unload", {"ops": [{"role": "nope", "id": None}]}),
+                ("operations/config", {"ops": [{"role": "nope", "id": "scripted", "voice": "x"}]}),
+                ("operations/use", {"role": "nope", "payload": {"content": "x"}}),
+            )
         ),
         (
             ("POST", "operations/load", {"ops": [{"role": "mcp", "id": "x"}]}),
@@ -266,6 +296,11 @@ async def test_a_request_and_a_custom_line(rest: Rest, frames: Frames) -> None:
             ("PUT", "config/load", {"config_name": "../../etc/passwd"}),
             "config_unknown_file",
             "Config file ../../etc/passwd does not exist",
+        ),
+        (
+            ("PUT", "config/load", {"config_name": "foreign"}),
+            "config_unknown_field",
+            "Config field prompter.nope, colour does not exist",
         ),
         (
             ("PUT", "config/update", {"config_d": {"prompter": {"nope": 1}}}),

@@ -19,6 +19,7 @@ from fakes.running_door import Folders
 from fakes.waving_door import TABLE
 from greenroom.config.network import HTTP_DOORS
 from greenroom.doors.door import Rooms
+from greenroom.doors.rates import Rates
 from greenroom.doors.safety import Guard
 from greenroom.doors.table import DOORS, Entrance, entrances
 from greenroom.doors.web.app import create_asgi_app, create_web_app
@@ -35,9 +36,11 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(*names: str, table: Any = TABLE, web: bool = True) -> AsyncGenerator[Running, None]:
+async def serving(
+    *names: str, table: Any = TABLE, web: bool = True, rates: Rates | None = None
+) -> AsyncGenerator[Running, None]:
     guard = Guard(allowed_origins=[PAGE])
-    rooms = cast(Rooms, SimpleNamespace(guard=guard))
+    rooms = cast(Rooms, SimpleNamespace(guard=guard, rates=rates or Rates()))
     found = entrances(names, rooms, table)
 
     async def health() -> Mapping[str, Any]:
@@ -79,7 +82,7 @@ def test_a_door_of_the_table_can_be_made(name: str) -> None:
     for spec in DOORS[name]:
         module, _, kind = spec.target.partition(":")
         made = getattr(import_module(module), kind)
-        assert callable(made) and {"routes", "clients", "close"} <= set(dir(made))
+        assert callable(made) and {"routes", "clients", "close", "refuse"} <= set(dir(made))
 
 
 async def test_a_request_finds_its_door(http: aiohttp.ClientSession) -> None:
@@ -107,6 +110,25 @@ async def test_a_request_finds_its_door(http: aiohttp.ClientSession) -> None:
                 assert (answer.status, (await answer.json())["code"]) == (status, code)
         async with http.put(f"{running.url}/v1/wave") as answer:
             assert answer.status == 405
+
+
+async def test_requests_are_counted_before_any_door_runs(http: aiohttp.ClientSession) -> None:
+    """Also for what comes to no endpoint of the door; the door says no in its own words."""
+    async with serving("openai", "jaison", rates=Rates(0.001, 2)) as running:
+        for path, status in (("wave", 200), ("nowhere", 404), ("wave", 429), ("nowhere", 429)):
+            async with http.get(f"{running.url}/v1/{path}") as answer:
+                assert answer.status == status, path
+                if status == 429:
+                    assert "waved off" in await answer.json() and answer.headers["x-content-type-options"] == "nosniff"
+        async with http.get(f"{running.url}/api/wave") as answer:
+            assert answer.status == 200, "each door counts its own"
+        async with http.ws_connect(running.url):
+            pass
+        with pytest.raises(aiohttp.WSServerHandshakeError) as denied:
+            await http.ws_connect(running.url)
+        assert denied.value.status == 429
+        async with http.get(running.url) as answer:
+            assert answer.status == 200
 
 
 async def test_what_is_not_open_here_is_not_found(http: aiohttp.ClientSession) -> None:

@@ -211,6 +211,10 @@ async def test_forms_of_a_transcript(scripted: Served) -> None:
         assert (verbose.text, verbose.language) == ("Hello there. Who are you?", "en")
         assert abs(float(verbose.duration) - seconds) < 0.01
         assert [segment.text for segment in verbose.segments] == ["Hello there.", "Who are you?"]
+        assert verbose.words is None and verbose.usage.seconds == 1
+        by_word = await heard("verbose_json", timestamp_granularities=["word", "segment"])
+        assert [one.word for one in by_word.words] == ["Hello", "there.", "Who", "are", "you?"]
+        assert by_word.words[0].start == 0 and by_word.words[-1].end == by_word.duration
         srt = await heard("srt")
         assert srt.startswith("1\n00:00:00,000 --> 00:00:00,") and "\n2\n" in srt
         vtt = await heard("vtt")
@@ -225,6 +229,29 @@ async def test_a_transcript_as_it_comes(scripted: Served) -> None:
         events = [event async for event in stream]
     assert [event.type for event in events] == ["transcript.text.delta", "transcript.text.done"]
     assert "".join(event.delta for event in events if event.type == "transcript.text.delta") == "Hello there."
+
+
+async def test_the_pieces_of_a_transcript_are_the_transcript(server: Served) -> None:
+    """Although the recogniser changes its mind about what it has heard."""
+    sound = wav_of(flite(SENTENCE))
+    async with server.client() as client:
+        stream = await client.audio.transcriptions.create(model="whisper-1", file=("a.wav", sound), stream=True)
+        events = [event async for event in stream]
+    *pieces, last = events
+    assert last.type == "transcript.text.done" and last.text
+    assert "".join(event.delta for event in pieces if event.type == "transcript.text.delta") == last.text
+
+
+async def test_a_transcript_that_only_grows_is_told_while_it_does(tmp_path: Path) -> None:
+    said = "hello there my friend"
+    async with FakeOpenAI(transcribe_s=0, transcript=said) as fake:
+        ears = {"role": "stt", "id": "openai", "base_url": fake.base_url, "model": "whisper-fake", "stream": True}
+        async with served(tmp_path, [*SCRIPTED_OPERATIONS[:2], ears]) as server, server.client() as client:
+            stream = await client.audio.transcriptions.create(
+                model="whisper-1", file=("a.wav", text_as_sound("x" * 4000)), stream=True
+            )
+            pieces = [event.delta async for event in stream if event.type == "transcript.text.delta"]
+    assert len(pieces) > 1 and "".join(pieces) == said
 
 
 def wav_head(rate: int) -> bytes:
@@ -245,6 +272,10 @@ def wav_head(rate: int) -> bytes:
         ({}, b"x", "model"),
         ({"model": "whisper-1", "response_format": "midi"}, b"x", "response_format"),
         ({"model": "whisper-1", "stream": "perhaps"}, b"x", "stream"),
+        ({"model": "whisper-1", "temperature": "warm"}, b"x", "temperature"),
+        ({"model": "whisper-1", "temperature": "nan"}, b"x", "temperature"),
+        ({"model": "whisper-1", "language": "en; rm"}, b"x", "language"),
+        ({"model": "whisper-1", "timestamp_granularities[]": "letter"}, b"x", "timestamp_granularities"),
     ],
 )
 async def test_a_form_that_is_wrong(scripted: Served, data: dict[str, str], file: bytes | None, param: str) -> None:

@@ -90,6 +90,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"stop": [1]}, "stop"),
     ({"n": 2}, "n"),
     ({"logprobs": True}, "logprobs"),
+    ({"logit_bias": {"50256": -100}}, "logit_bias"),
+    ({"logit_bias": []}, "logit_bias"),
+    ({"reasoning_effort": 3}, "reasoning_effort"),
     ({"modalities": ["text", "audio"]}, "modalities"),
     ({"functions": [{"name": "f"}]}, "functions"),
     ({"tools": {}}, "tools"),
@@ -139,6 +142,17 @@ async def test_what_is_wrong_is_named(server: Served, change: dict[str, Any], pa
 )
 async def test_other_endpoints_name_it_too(server: Served, path: str, body: dict[str, Any], param: str) -> None:
     assert error_of(await server.http.post(path, json=body), 400)["param"] == param
+
+
+async def test_a_body_that_says_that_it_is_no_json(server: Served) -> None:
+    for path in ("chat/completions", "completions", "embeddings", "audio/speech"):
+        for kind in ("text/plain", "application/xml", "multipart/form-data; boundary=x"):
+            answer = await server.http.post(f"/v1/{path}", content=b"{}", headers={"content-type": kind})
+            assert error_of(answer, 415)["code"] == "unsupported_content_type"
+    body = json.dumps(BODY).encode()
+    for kind in ("application/json; charset=utf-8", "application/x-www-form-urlencoded", "Application/JSON"):
+        assert (await server.http.post(CHAT, content=body, headers={"content-type": kind})).status_code == 200
+    assert (await server.http.post(CHAT, content=body)).status_code == 200
 
 
 async def test_members_that_mean_nothing_here_are_ignored(server: Served) -> None:
@@ -231,7 +245,8 @@ async def test_a_page_of_an_allowed_origin_may_ask_and_others_may_not(server: Se
     assert "access-control-allow-origin" not in refused.headers
 
 
-async def test_too_many_at_once(tmp_path: Path) -> None:
+async def test_too_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenroom.doors.openai.admission.PATIENCE_S", 0.05)
     async with served(tmp_path, SCRIPTED_OPERATIONS, generation={"max_parallel": 2}) as server:
         hang = {**BODY, "stream": True, "messages": [{"role": "user", "content": "hang"}]}
         async with AsyncExitStack() as running:

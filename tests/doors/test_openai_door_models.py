@@ -54,6 +54,17 @@ async def test_a_model_that_is_not_there(server: Served) -> None:
             assert missing.value.code == "model_not_found"
 
 
+async def test_names_that_mean_the_sessions_own_are_there(server: Served) -> None:
+    async with server.client() as client:
+        for name in ("tts-1", "whisper-1", "gpt-4o-mini-transcribe", "text-embedding-3-small"):
+            assert (await client.models.retrieve(name)).owned_by == "greenroom"
+        for name in ("espeak", "pocketsphinx"):  # no chat, and a model all the same
+            assert (await client.models.retrieve(name)).owned_by == name
+    answer = await server.http.get("/v1/audio/models")
+    known = {model["id"]: model["name"] for model in answer.json()["models"]}
+    assert known["tts-1"] == "tts-1" and known["espeak"] == "eSpeak NG" and "eliza" not in known
+
+
 async def test_every_listed_model_answers(server: Served, fake: FakeOpenAI) -> None:
     hello: Any = [{"role": "user", "content": "say hello"}]
     async with server.client() as client:

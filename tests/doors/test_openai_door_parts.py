@@ -1,22 +1,23 @@
 """The small parts of OpenAI's door, each by itself."""
 
 import io
+import random
 import wave
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greenroom.bindings.roles import Effect, Engine, Options, TextFilter, Unit
 from greenroom.doors.openai.failures import failure_of
 from greenroom.doors.openai.generation import StopTexts
-from greenroom.doors.openai.hearing import agreed_words
 from greenroom.doors.openai.recording import decoded
 from greenroom.doors.openai.sound import encoded
-from greenroom.doors.openai.subtitles import segments, srt
+from greenroom.doors.openai.subtitles import segments, srt, words
 from greenroom.errors import (
     BadRequest,
     BindingFailed,
@@ -38,17 +39,18 @@ from greenroom.pipeline.chain import stacked
 from greenroom.values import Audio, TextChunk
 
 
+@example("aba", ["b", "aba"], None)
 @given(st.text("abc", max_size=40), st.lists(st.text("abc", min_size=1, max_size=4), max_size=3), st.data())
-def test_a_stop_text_ends_the_answer_however_it_is_cut(text: str, stops: list[str], data: st.DataObject) -> None:
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+def test_a_stop_text_ends_the_answer_however_it_is_cut(text: str, stops: list[str], data: st.DataObject | None) -> None:
+    found = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
     cutter = StopTexts(stops)
     said, at = "", 0
     while at < len(text) and not cutter.found:
-        size = data.draw(st.integers(1, 5))
+        size = data.draw(st.integers(1, 5)) if data is not None else 5
         said += cutter.feed(text[at : at + size])
         at += size
     said += cutter.finish()
-    assert said == (text[: min(found)] if found else text)
+    assert said == (text[: min(found)[1]] if found else text)
     assert cutter.found == bool(found)
 
 
@@ -65,28 +67,13 @@ class Note(Upper):
 
 
 async def test_filters_that_judge_sentences_get_sentences_and_annotators_are_left_out() -> None:
-    async def words() -> AsyncIterator[TextChunk]:
+    async def spoken() -> AsyncIterator[TextChunk]:
         for word in ("Hello", " there", ". I", " am here."):
             yield TextChunk(word)
 
     filters = [Note(Engine(), Options()), Upper(Engine(), Options())]
-    async with stacked(words(), text_stages(filters)) as chunks:
+    async with stacked(spoken(), text_stages(filters)) as chunks:
         assert [chunk.text async for chunk in chunks] == ["<HELLO THERE.>", "< I AM HERE.>"]
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "agreed"),
-    [
-        ("", "go", ""),
-        ("go", "go far", ""),
-        ("go far", "go forward", "go"),
-        ("go forward te", "go forward ten", "go forward"),
-        ("go forward ten", "go forward ten me", "go forward"),
-        ("stop", "go", ""),
-    ],
-)
-def test_of_two_partials_the_words_that_both_have_are_told(one: str, other: str, agreed: str) -> None:
-    assert agreed_words(one, other) == agreed
 
 
 def test_sentences_share_the_time_of_a_recording() -> None:
@@ -95,6 +82,14 @@ def test_sentences_share_the_time_of_a_recording() -> None:
     assert found[0].start_s == 0 and found[0].end_s == found[1].start_s and found[1].end_s == 3660
     assert srt(found).endswith(" --> 01:01:00,000\nWho is it?\n\n")
     assert segments("", 1) == []
+
+
+def test_words_share_the_time_of_their_sentence() -> None:
+    found = words(segments("Go on. Who is it?", 14))
+    assert [one["word"] for one in found] == ["Go", "on.", "Who", "is", "it?"]
+    assert found[0]["start"] == 0 and found[-1]["end"] == 14
+    assert all(one["end"] == after["start"] for one, after in pairwise(found))
+    assert words([]) == []
 
 
 def tone(rate: int, width: int, channels: int, seconds: float = 0.5) -> list[Audio]:
@@ -139,6 +134,14 @@ async def test_a_recording_in_any_form_is_read(form: str) -> None:
     read = await decoded(await sound(tone(16_000, 2, 1, 2), form), 10)
     assert (read.sample_rate, read.sample_width, read.channels) == (16_000, 2, 1)
     assert abs(read.duration_ms - 2000) < 100
+
+
+@pytest.mark.parametrize("form", ["mp3", "opus", "flac", "aac"])
+async def test_a_recording_that_was_cut_off_is_taken_as_far_as_it_goes(form: str) -> None:
+    noise = Audio(random.Random(1).randbytes(4 * 48_000), 24_000)
+    whole = await sound([noise], form)
+    heard = await decoded(whole[: len(whole) * 2 // 3], 10)
+    assert 1000 < heard.duration_ms < 3900
 
 
 async def test_a_recording_that_is_too_long_is_not_read_to_its_end() -> None:

@@ -12,6 +12,7 @@ from fakes.openai_door import SCRIPTED_OPERATIONS, Served, served
 from greenroom.doors.door import DoorCaller
 from greenroom.protocol import events
 from greenroom.protocol.commands import parse_command
+from greenroom.protocol.grant import Grant
 from greenroom.values import Access
 
 MAIN: Any = {"session": "main"}
@@ -59,6 +60,27 @@ async def test_as_a_whole_and_without_sound(server: Served) -> None:
     heard = await server.told("side")
     assert not any(isinstance(event, events.AudioChunk) for event in heard)
     assert next(event for event in heard if isinstance(event, events.ContextAdded)).user == "Ben"
+
+
+@pytest.mark.parametrize("include_audio", ["true", "false"])
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+async def test_how_the_model_ended_is_passed_on(server: Served, reason: str, include_audio: str) -> None:
+    asked: Any = {
+        "model": "greenroom",
+        "messages": line(f"end {reason} one two"),
+        "metadata": {**MAIN, "include_audio": include_audio},
+    }
+    async with server.client() as client:
+        whole = await client.chat.completions.create(**asked)
+        stream = await client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+        *_, last, counted = [chunk async for chunk in stream]
+    assert (whole.choices[0].message.content, whole.choices[0].finish_reason) == ("one two ", reason)
+    assert last.choices[0].finish_reason == reason
+    for usage in (whole.usage, counted.usage):
+        assert usage is not None and usage.prompt_tokens_details and usage.completion_tokens_details
+        assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (30, 5, 35)
+        assert usage.prompt_tokens_details.cached_tokens == 20
+        assert usage.completion_tokens_details.reasoning_tokens == 2
 
 
 async def test_the_conversation_is_the_sessions(server: Served) -> None:
@@ -124,6 +146,6 @@ async def test_an_interrupted_turn_ends_as_it_is(server: Served) -> None:
         heard: list[str | None] = []
         while "hanging " not in heard:
             heard.append((await anext(stream)).choices[0].delta.content)
-        await session.execute(parse_command("interrupt", {}), DoorCaller("somebody", Access.PERFORMER))
+        await session.execute(parse_command("interrupt", {}), DoorCaller("somebody", Grant(Access.PERFORMER)))
         await read_on(stream, heard)
     assert heard == ["", "hanging ", None]

@@ -135,6 +135,7 @@ JSON = {"Content-Type": "application/json"}
         ("PUT", "context/custom", {"json": {"context_id": "x", "context_contents": "y", "timestamp": 1}}),
         ("POST", "operation/config", {"json": {"ops": []}}),
         ("POST", "operations/use", {"json": {"type": "t2t", "payload": {}}}),
+        ("POST", "operations/use", {"json": {"op_type": "t2t", "op_id": "scripted", "payload": {}}}),
         ("POST", "operations/load", {"json": {"ops": [{"type": "t2t", "id": "scripted"}]}}),
         ("POST", "operations/load", {"json": {"ops": [{"type": "t2t", "role": "t2t", "id": "scripted"}]}}),
         ("POST", "operations/unload", {"json": {"ops": [{"type": "embedding", "id": None}]}}),
@@ -178,6 +179,9 @@ async def test_the_type_of_an_operation_is_told_as_its_role(rest: Rest, server: 
     ("method", "path", "content", "status", "said"),
     [
         ("POST", "response", b"{", 400, "not JSON"),
+        ("POST", "response", b'{"include_audio":1}', 400, "include_audio"),
+        ("POST", "context/conversation/text", b'{"user":"a","content":"b","timestamp":true}', 400, "wanted a number"),
+        ("PUT", "context/config", b'{"history_length":true}', 400, "history_length: wanted a number"),
         ("POST", "operations/load", b'{"ops":[{"type":"t2t","role":"tts","id":"x"}]}', 400, "ops.0.type"),
         (
             "POST",
@@ -189,7 +193,7 @@ async def test_the_type_of_an_operation_is_told_as_its_role(rest: Rest, server: 
         ("POST", "response", b"\xff", 400, "not JSON"),
         ("POST", "response", b"[]", 400, "no JSON object"),
         ("POST", "response", b'{"include_audio": NaN}', 400, "not JSON"),
-        ("POST", "response", b"[" * 4_000, 400, "nested too deeply"),
+        ("POST", "response", b'{"a":' * 4_000 + b"1" + b"}" * 4_000, 400, "nested too deeply"),
         ("POST", "response", b"[" * 100_000, 413, "more than 5000 objects and lists"),
         ("POST", "response", b'{"n":[' + b"1," * 200_001 + b"1]}", 413, "more than 200000 values"),
         (
@@ -210,7 +214,8 @@ async def test_the_type_of_an_operation_is_told_as_its_role(rest: Rest, server: 
         ("POST", "context/conversation/text", b'{"user":"a","content":"b","timestamp":99999999999}', 400, "timestamp"),
         ("POST", "context/conversation/audio", b'{"user":"a","audio_bytes":"!","sr":8000,"sw":2,"ch":1}', 400, "audio"),
         ("POST", "context/conversation/audio", b'{"user":"a","audio_bytes":"AAAA","sr":0,"sw":2,"ch":1}', 400, "sr"),
-        ("POST", "operations/load", b'{"ops":[{"role":"nope","id":"x"}]}', 400, "ops.0.role"),
+        ("POST", "operations/load", b'{"ops":[{"role":"","id":"x"}]}', 400, "ops.0.role"),
+        ("POST", "operations/load", b'{"ops":[{"role":7,"id":"x"}]}', 400, "ops.0.role"),
         ("PUT", "config/load", b"{}", 400, "config_name"),
         ("PUT", "config/update", b"{}", 400, "config_d"),
         ("POST", "context/request", b'{"content": "' + b"x" * 70_000 + b'"}', 413, "content"),
@@ -261,6 +266,8 @@ async def test_cancelling(rest: Rest, server: JaisonServer) -> None:
     assert flagged.content == b'{"message":"Job flagged for cancellation","response":null,"status":200}\n'
     for body, message in (
         ({"job_id": "nobody"}, "Job ID does not exist or already finished"),
+        ({"job_id": "nobody", "reason": None}, "Job ID does not exist or already finished"),
+        ({"job_id": "nobody", "reason": "long " * 100}, "Job ID does not exist or already finished"),
         ({}, "Request missing job_id"),
         ({"reason": "x"}, "Request missing job_id"),
         ({"job_id": ""}, "Request missing job_id"),
@@ -306,6 +313,35 @@ async def test_the_config_holds_what_somebody_wrote(tmp_path: Path) -> None:
         assert await config_of(rest) == {"prompter": {"history_length": 7}, "current_config": "evening"}
         await frames.job(await rest.job("PUT", "config/load", {"config_name": "mine.yaml"}))
         assert (await config_of(rest))["prompter"]["history_length"] == 30
+        rest.close()
+
+
+async def test_a_file_of_jaisons_is_shown_and_saved_as_it_is_written(tmp_path: Path) -> None:
+    text = f"{CONFIG.lstrip()}history_filepath: output/history.txt\nspacy_model: 2025-01-01\ncharacter_name: Bard\n"
+    folder = tmp_path / "home" / "configs"
+    folder.mkdir(parents=True)
+    (folder / "stream.yaml").write_text(text, encoding="utf-8")
+    async with (
+        jaison_server(tmp_path / "home", None, named="stream") as server,
+        Frames.open(server.ws_url) as frames,
+    ):
+        rest = Rest(server.url)
+        written = {
+            "operations": [{"role": role, "id": "scripted"} for role in ("t2t", "tts", "stt")],
+            "prompter": {"character_name": "Bard"},
+            "history_filepath": "output/history.txt",
+            "spacy_model": "2025-01-01",
+            "current_config": "stream",
+        }
+        assert await config_of(rest) == written
+        update = {"character_name": "Robin", "spacy_model": "en_core_web_sm"}
+        assert (await frames.job(await rest.job("PUT", "config/update", {"config_d": update})))[-1]["success"]
+        changed = {**written, "prompter": {"character_name": "Robin"}, "spacy_model": "en_core_web_sm"}
+        assert await config_of(rest) == changed
+        assert (await frames.job(await rest.job("POST", "config/save", {"config_name": "stream"})))[-1]["success"]
+        assert (folder / "stream.yaml").read_text(encoding="utf-8") == text.replace("Bard", "Robin")
+        assert (await frames.job(await rest.job("PUT", "config/load", {"config_name": "stream"})))[-1]["success"]
+        assert await config_of(rest) == {**changed, "spacy_model": "2025-01-01"}
         rest.close()
 
 

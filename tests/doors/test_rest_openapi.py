@@ -25,6 +25,8 @@ CHECKS = (
     checks.status_code_conformance,
     checks.content_type_conformance,
     checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.positive_data_acceptance,
 )
 
 
@@ -66,7 +68,10 @@ def ask_everything(url: str) -> int:
             )
             @given(case=operation.as_strategy(generation_mode=mode))
             def check(case: Any) -> None:
-                case.call_and_validate(checks=list(CHECKS))
+                # What is to be cancelled does not exist, which is a 400 as jaison has it.
+                unknown = case.path == "/job"
+                wanted = [check for check in CHECKS if not (unknown and check is checks.positive_data_acceptance)]
+                case.call_and_validate(checks=wanted)
 
             check()
         asked += 1

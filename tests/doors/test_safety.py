@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from greenroom.doors.safety import Grant, Guard, Source, Token, is_loopback
+from greenroom.doors.safety import Guard, Source, Token, is_loopback
 from greenroom.errors import BadRequest, Forbidden, Unauthorized
+from greenroom.protocol.grant import Grant
 from greenroom.values import Access
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from greenroom.doors.socketio import wire
-from greenroom.doors.socketio.receiving import Arrived, Assembler, Inbox, Message, TokenBucket
+from greenroom.doors.socketio.receiving import Arrived, Assembler, Inbox, Message
 
 
 def feed(assembler: Assembler, *frames: str | bytes) -> list[Arrived]:
@@ -76,13 +76,3 @@ async def test_a_closed_inbox_gives_out_what_it_has() -> None:
     assert not inbox.put(message())
     assert await inbox.get() is not None
     assert await inbox.get() is None
-
-
-def test_a_bucket_fills_with_time() -> None:
-    now = [0.0]
-    bucket = TokenBucket(10, 3, lambda: now[0])
-    assert [bucket.take() for _ in range(4)] == [True, True, True, False]
-    now[0] = 0.1
-    assert [bucket.take() for _ in range(2)] == [True, False]
-    now[0] = 100
-    assert [bucket.take() for _ in range(4)] == [True, True, True, False]

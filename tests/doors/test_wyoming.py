@@ -68,7 +68,7 @@ async def test_describe_lists_ears_voices_and_characters(uri: str) -> None:
         info = Info.from_event(await heard(client, "info"))
     (ears,) = info.asr
     assert ears.name == "pocketsphinx" and ears.installed and ears.supports_transcript_streaming
-    assert [(model.name, model.languages) for model in ears.models] == [("en-us", ["en-us"])]
+    assert [(model.name, model.languages) for model in ears.models] == [("en-us", ["en-US"])]
     assert ears.models[0].attribution.name == "Carnegie Mellon University"
     (voice,) = info.tts
     assert voice.name == "espeak" and voice.supports_synthesize_streaming and voice.version
@@ -104,7 +104,7 @@ async def test_speech_becomes_text(uri: str) -> None:
 async def test_text_becomes_speech_in_the_voice_asked_for(uri: str) -> None:
     async with wyoming(uri) as client:
         sounds = []
-        for voice in (None, SynthesizeVoice(name="de"), SynthesizeVoice(language="fr-fr")):
+        for voice in (None, SynthesizeVoice(name="de"), SynthesizeVoice(language="fr-FR")):
             await client.write_event(Synthesize(text="*waves* Hello, you! How are you?", voice=voice).event())
             events = await heard_until(client, "audio-stop")
             assert events[0].type == "audio-start" and AudioStart.from_event(events[0]).width == 2

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from fakes.wyoming_client import Describe, Event, Ping, heard, wyoming
 from greenroom.app import Greenroom, ServeOptions, open_greenroom, prepare
+from greenroom.doors.rates import Rates
 from greenroom.doors.wyoming.door import WyomingDoor
 from greenroom.doors.wyoming.wire import Incoming
 from greenroom.errors import BadRequest, TooLarge
@@ -36,7 +38,7 @@ async def greenroom_at(home: Path, config: str = CONFIG) -> AsyncGenerator[Green
 
 @asynccontextmanager
 async def door_of(
-    greenroom: Greenroom, *, send_buffer: int | None = None, **limits: float
+    greenroom: Greenroom, *, send_buffer: int | None = None, rates: Rates | None = None, **limits: float
 ) -> AsyncGenerator[tuple[WyomingDoor, int], None]:
     """:param send_buffer: bytes of the kernel's buffer for each connection, so that a stalled reader is felt early."""
     listening = socket.socket()
@@ -45,7 +47,8 @@ async def door_of(
     listening.bind(("127.0.0.1", 0))
     listening.listen()
     listening.setblocking(False)
-    door = WyomingDoor(greenroom.rooms, **limits)
+    rooms = replace(greenroom.rooms, rates=rates) if rates else greenroom.rooms
+    door = WyomingDoor(rooms, **limits)
     await door.open(listening)
     try:
         yield door, listening.getsockname()[1]
@@ -238,7 +241,7 @@ async def test_requests_of_one_connection_are_answered_in_order_and_bounded(gree
 
 async def test_a_client_that_does_not_read_is_let_go(greenroom: Greenroom) -> None:
     """It asked for minutes of speech, and reads nothing of them."""
-    async with door_of(greenroom, send_buffer=8192, patience_s=0.2) as (door, port):
+    async with door_of(greenroom, send_buffer=8192, patience_s=0.2, rates=Rates(10**6, 10**6)) as (door, port):
         stalled = socket.socket()
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.setblocking(False)

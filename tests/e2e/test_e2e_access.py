@@ -145,12 +145,10 @@ async def test_what_reaches_out_is_the_owners(guarded: ServerProcess) -> None:
         assert end_of(await bot.run("operation_load", **load))["error"]["code"] == "forbidden"
         configure = {"ops": [{"role": "t2t", "secret_url": evil}]}
         assert end_of(await bot.run("operation_configure", **configure))["error"]["code"] == "forbidden"
-        update: dict[str, Any] = {"bindings": {"openai": {"base_url": evil}}}
-        assert end_of(await bot.run("config_update", config=update))["error"]["code"] == "forbidden"
-        update = {"server": {"insecure": True}}
-        assert end_of(await bot.run("config_update", config=update))["error"]["code"] == "forbidden"
+        updates: list[dict[str, Any]] = [{"bindings": {"openai": {"base_url": evil}}}, {"server": {"insecure": True}}]
+        for update in (*updates, {"user_name": "Guest"}):  # its token is for the stage alone, the configuration for all
+            assert await code(bot, "config_update", config=update) == "forbidden"
         assert await code(bot, "config_save", config_name="mine") == "forbidden"
-        assert end_of(await bot.run("config_update", config={"user_name": "Guest"}))["success"]
         assert (await owner.done("session_state"))["state"]["binding"] == "scripted"
         assert end_of(await owner.run("operation_configure", **configure))["success"]
         assert end_of(await owner.run("config_save", config_name="mine"))["success"]

@@ -1,4 +1,5 @@
-"""Every way in, and the least role that it takes. Whoever adds one has to say here who may use it.
+"""Every way in, the least role that it takes, and whether a token for some sessions will do. Whoever adds one has to
+say here who may use it.
 
 A refusal is ``unauthorized`` or ``forbidden``; whatever else is answered, the role was good enough.
 """
@@ -19,7 +20,7 @@ from greenroom.doors.rest.endpoints import CANCEL
 from greenroom.doors.rest.endpoints import ENDPOINTS as JOB_ENDPOINTS
 from greenroom.doors.table import DOORS
 from greenroom.doors.web.app import create_web_app
-from greenroom.protocol.commands import COMMANDS
+from greenroom.protocol.commands import COMMANDS, Reach
 from greenroom.values import Access
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,22 +28,30 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 VIEWER, PERFORMER, OWNER = Access.VIEWER, Access.PERFORMER, Access.OWNER
 TOKENS = {VIEWER: "a-viewers-token", PERFORMER: "a-performers-token", OWNER: "an-owners-token"}
 BOUND = "a-token-for-the-stage"
+BOUND_OWNER = "an-owners-token-for-the-stage"
 HOME_CONFIG = f"""{CONFIG}
 server:
   tokens:
     - {{name: overlay, env: OVERLAY_TOKEN, role: viewer}}
     - {{name: bot, env: BOT_TOKEN, role: performer}}
     - {{name: guest, env: GUEST_TOKEN, role: performer, sessions: [stage]}}
+    - {{name: director, env: DIRECTOR_TOKEN, role: owner, sessions: [stage]}}
 """
 NOBODY = "no-such-thing"
 
 
 @dataclass(frozen=True)
 class Way:
-    """``None``: also without any token."""
+    """``least``: ``None``: also without any token. ``server_wide``: not with a token for some sessions."""
 
     least: Access | None
     data: Mapping[str, Any] = field(default_factory=dict)
+    server_wide: bool = False
+
+    @property
+    def opens_to_bound(self) -> bool:
+        """To a performer's token for some sessions."""
+        return not self.server_wide and self.least is not None and self.least <= PERFORMER
 
 
 def chat(**more: Any) -> dict[str, Any]:
@@ -94,14 +103,14 @@ EVENTS: Mapping[str, Way] = {
     "operation_configure": Way(PERFORMER, {"ops": []}),
     "operation_reload_from_config": Way(PERFORMER),
     "operation_use": Way(PERFORMER, {"role": "embedding", "payload": {"content": "x"}}),
-    "config_load": Way(PERFORMER, {"config_name": NOBODY}),
-    "config_update": Way(PERFORMER, {"config": {}}),
-    "config_save": Way(OWNER, {"config_name": ".."}),
-    "install_binding": Way(OWNER, {"name": NOBODY}),
-    "uninstall_binding": Way(OWNER, {"name": NOBODY}),
-    "install_model": Way(OWNER, {"binding": NOBODY, "name": NOBODY}),
-    "uninstall_model": Way(OWNER, {"binding": NOBODY, "name": NOBODY}),
-    "cancel_install": Way(OWNER, {"binding": NOBODY, "name": NOBODY}),
+    "config_load": Way(PERFORMER, {"config_name": NOBODY}, server_wide=True),
+    "config_update": Way(PERFORMER, {"config": {}}, server_wide=True),
+    "config_save": Way(OWNER, {"config_name": ".."}, server_wide=True),
+    "install_binding": Way(OWNER, {"name": NOBODY}, server_wide=True),
+    "uninstall_binding": Way(OWNER, {"name": NOBODY}, server_wide=True),
+    "install_model": Way(OWNER, {"binding": NOBODY, "name": NOBODY}, server_wide=True),
+    "uninstall_model": Way(OWNER, {"binding": NOBODY, "name": NOBODY}, server_wide=True),
+    "cancel_install": Way(OWNER, {"binding": NOBODY, "name": NOBODY}, server_wide=True),
 }
 
 JOBS: Mapping[str, Way] = {
@@ -122,11 +131,11 @@ JOBS: Mapping[str, Way] = {
     "POST operations/config": Way(PERFORMER, {"ops": []}),
     "POST operation/config": Way(PERFORMER, {"ops": []}),
     "POST operations/use": Way(PERFORMER, {"role": "embedding", "payload": {"content": "x"}}),
-    "PUT config/load": Way(PERFORMER, {"config_name": NOBODY}),
-    "PUT config/update": Way(PERFORMER, {"config_d": {}}),
-    "POST config/save": Way(OWNER, {"config_name": ".."}),
-    "POST config/load": Way(PERFORMER, {"config_name": NOBODY}),
-    "POST config/update": Way(PERFORMER, {"config_d": {}}),
+    "PUT config/load": Way(PERFORMER, {"config_name": NOBODY}, server_wide=True),
+    "PUT config/update": Way(PERFORMER, {"config_d": {}}, server_wide=True),
+    "POST config/save": Way(OWNER, {"config_name": ".."}, server_wide=True),
+    "POST config/load": Way(PERFORMER, {"config_name": NOBODY}, server_wide=True),
+    "POST config/update": Way(PERFORMER, {"config_d": {}}, server_wide=True),
     "DELETE job": Way(PERFORMER, {"job_id": NOBODY}),
 }
 REST: Mapping[str, Way] = {
@@ -139,6 +148,7 @@ OPENAI: Mapping[str, Way] = {
     "GET /v1/models": Way(VIEWER),
     "GET /v1/models/greenroom": Way(VIEWER),
     "GET /v1/audio/voices": Way(VIEWER),
+    "GET /v1/audio/models": Way(VIEWER),
     "POST /v1/chat/completions": Way(PERFORMER, chat()),
     "POST /v1/completions": Way(PERFORMER, {"model": "greenroom", "prompt": "say x"}),
     "POST /v1/embeddings": Way(PERFORMER, {"model": NOBODY, "input": "x"}),
@@ -159,7 +169,12 @@ HTTP = {**REST, **OPENAI, **WEB}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[OpenServer, None]:
-    env = {"OVERLAY_TOKEN": TOKENS[VIEWER], "BOT_TOKEN": TOKENS[PERFORMER], "GUEST_TOKEN": BOUND}
+    env = {
+        "OVERLAY_TOKEN": TOKENS[VIEWER],
+        "BOT_TOKEN": TOKENS[PERFORMER],
+        "GUEST_TOKEN": BOUND,
+        "DIRECTOR_TOKEN": BOUND_OWNER,
+    }
     folder = tmp_path_factory.mktemp("matrix")
     async with open_server(folder, HOME_CONFIG, "--token", TOKENS[OWNER], env=env) as running:
         yield running
@@ -185,6 +200,8 @@ async def asked(http: httpx.AsyncClient, place: str, token: str | None, query: s
 
 async def test_every_way_in_is_listed() -> None:
     assert set(EVENTS) == set(COMMANDS), "say here who may send the event"
+    reaching = {name for name, command in COMMANDS.items() if command.reach is Reach.SERVER}
+    assert {name for name, way in EVENTS.items() if way.server_wide} == reaching
     assert set(JOBS) == {f"{one.method} {one.path}" for one in (*JOB_ENDPOINTS, CANCEL)}
     routes = {f"{method} /v1/{path}" for path, methods in OPENAI_ENDPOINTS.items() for method in methods}
     assert set(OPENAI) == routes | {"GET /v1/models/greenroom"}
@@ -214,9 +231,39 @@ async def test_roles_over_http(http: httpx.AsyncClient, place: str) -> None:
 @pytest.mark.parametrize("place", [place for place in REST if place != "GET /openapi.json"])
 async def test_a_token_for_one_session_opens_no_other(http: httpx.AsyncClient, place: str) -> None:
     assert await asked(http, place, BOUND, "?session=main") == 403
-    least = HTTP[place].least
-    assert least is not None
-    assert (await asked(http, place, BOUND, "?session=stage") == 403) == (least > PERFORMER)
+    assert (await asked(http, place, BOUND, "?session=stage") == 403) != REST[place].opens_to_bound
+
+
+@pytest.mark.parametrize("place", OPENAI)
+async def test_a_token_for_one_session_is_served_by_it(http: httpx.AsyncClient, place: str) -> None:
+    assert await asked(http, place, BOUND) not in (401, 403)
+
+
+async def test_what_is_asked_of_a_model_stays_in_the_tokens_session(http: httpx.AsyncClient) -> None:
+    headers = {"Authorization": f"Bearer {BOUND}"}
+    for session, status in (("main", 403), ("stage", 200)):
+        body = chat(metadata={"session": session, "include_audio": "false"})
+        assert (await http.post("/v1/chat/completions", json=body, headers=headers)).status_code == status
+
+
+async def test_a_refusal_says_which_token_would_do(http: httpx.AsyncClient, server: OpenServer) -> None:
+    answer = await http.put("/api/config/update", json={"config_d": {}}, headers={"Authorization": f"Bearer {BOUND}"})
+    assert answer.json() == {
+        "message": "config_update changes the whole server, and your token is for stage alone; use a token that is not "
+        "bound to sessions (one of server.tokens without sessions), or the owner's",
+        "response": {},
+        "status": 403,
+    }
+    async with visitor(server.url, session="stage", token=BOUND) as guest:
+        refused = await guest.ask("config_update", {"config": {}})
+        assert (refused["code"], refused["error"]) == ("forbidden", answer.json()["message"])
+        assert not guest.named("job_started"), "it is refused before there is a job"
+
+
+async def test_an_owner_may_all_whatever_sessions_its_token_names(server: OpenServer) -> None:
+    async with visitor(server.url, session="stage", token=BOUND_OWNER) as owner:
+        assert (await owner.run("config_update", config={}))[-1].data["success"]
+        assert (await owner.ask("session_join", {"session": "main"}))["code"] == "forbidden"
 
 
 # The two websockets
@@ -232,6 +279,16 @@ async def test_roles_by_event(server: OpenServer, event: str) -> None:
             code = answer.get("code", "")
             assert (code in ("forbidden", "unauthorized")) == (role < way.least), (role, answer)
             assert code != "bad_request" or event in ("config_save", "query_database", "detokenize"), answer
+
+
+@pytest.mark.parametrize("event", EVENTS)
+async def test_a_token_for_one_session_by_event(server: OpenServer, event: str) -> None:
+    way = EVENTS[event]
+    data = {**way.data, "session": "stage"} if event == "session_join" else dict(way.data)
+    async with visitor(server.url, session="stage", token=BOUND) as client:
+        answer = await client.ask(event, data)
+        code = answer.get("code", "")
+        assert (code not in ("forbidden", "unauthorized")) == way.opens_to_bound, answer
 
 
 async def told(client: Visitor, event: str, **data: Any) -> str:
@@ -346,7 +403,9 @@ async def test_strangers_learn_nothing(server: OpenServer, http: httpx.AsyncClie
     for place, way in WEB.items():
         if way.least is None and not place.endswith(".png"):
             text = (await http.get(place.partition(" ")[2])).text
-            assert home not in text and not any(token in text for token in (*TOKENS.values(), BOUND)), place
+            assert home not in text and not any(token in text for token in (*TOKENS.values(), BOUND, BOUND_OWNER)), (
+                place
+            )
     assert "stage" not in (await http.get("/metrics")).text
     for path in ("/api/nope", "/v1/nope", "/nope", "/personalities/../../../config.yaml/x/assets/y.png"):
         answer = await http.get(path)

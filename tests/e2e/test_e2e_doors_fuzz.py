@@ -31,6 +31,7 @@ turn: {audio_lead_ms: 0}
 operations: [{role: t2t, id: eliza}, {role: tts, id: scripted}, {role: stt, id: scripted}]
 session: {history_length: 10, replay_log_bytes: 65536}
 wyoming: {session: fuzzed}
+limits: {requests_per_s: 100000, requests_burst: 1000000}
 """
 AT_ONCE = 16
 HALF_DONE_S = 0.5

@@ -1,6 +1,7 @@
 """What a stranger can make the HTTP server hold, or wait for, before anybody has looked at a token."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -184,6 +185,10 @@ async def test_a_websocket_is_not_timed() -> None:
         async with asyncio.timeout(PATIENCE_S):
             assert (await peer.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
         assert await idle.rest() == b""
+        gc.collect()
+        assert not [one for one in gc.get_objects() if isinstance(one, Hasty)], (
+            "the connection is the websocket's alone"
+        )
         await peer.send(b"\x89\x80\0\0\0\0")  # a ping
         async with asyncio.timeout(PATIENCE_S):
             assert await peer.reader.readexactly(2) == b"\x8a\0"

@@ -1,8 +1,9 @@
 """What every door that speaks HTTP or plain websockets is given, and what it gives: its routes on the one server.
 
 A door knows sessions through :mod:`greenroom.session.handle` alone. Who may come in, from where and as what is decided
-in :mod:`greenroom.doors.safety` for all of them; Host and, where something may change, Origin have been checked before
-a route's endpoint runs.
+in :mod:`greenroom.doors.safety` for all of them, how often in :mod:`greenroom.doors.rates`, what may be told to whom of
+a failure in :mod:`greenroom.doors.discretion`. Host, Origin where something may change, and the rate have been checked
+before a route's endpoint runs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +13,13 @@ from typing import Any, Protocol
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 
-from greenroom.doors.safety import Grant, Guard
+from greenroom.doors.asgi import Receive, Scope, Send
+from greenroom.doors.discretion import Discretion
+from greenroom.doors.rates import Rates, site
+from greenroom.doors.safety import Guard
+from greenroom.errors import GreenroomError
 from greenroom.protocol.events import Event
+from greenroom.protocol.grant import Grant
 from greenroom.session.handle import Reply, Sessions
 from greenroom.session.house import House
 from greenroom.values import Access, new_id
@@ -27,12 +33,18 @@ class Rooms:
     house: House
     guard: Guard
     default_session: str
+    rates: Rates = field(default_factory=Rates)
+    discretion: Discretion = field(default_factory=Discretion)
 
 
 class Door(Protocol):
     """Made with ``Rooms``; close ends every connection at once and returns when nothing of it runs any more."""
 
     def routes(self) -> Sequence[BaseRoute]: ...
+
+    async def refuse(self, error: GreenroomError, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or a websocket's handshake, with this failure, as the door's clients know failures."""
+        ...
 
     @property
     def clients(self) -> int:
@@ -47,9 +59,28 @@ def grant_of(guard: Guard, connection: HTTPConnection) -> Grant:
 
     :raises Unauthorized: no token, or an unknown one, where the server wants one.
     """
+    return guard.grant(token_of(connection))
+
+
+def token_of(connection: HTTPConnection) -> str | None:
     scheme, _, value = connection.headers.get("authorization", "").partition(" ")
     token = value.strip() if scheme.lower() == "bearer" else ""
-    return guard.grant(token or connection.headers.get("x-api-key") or connection.query_params.get("token"))
+    return token or connection.headers.get("x-api-key") or connection.query_params.get("token")
+
+
+def count_request(rooms: Rooms, door: str, connection: HTTPConnection) -> None:
+    """:raises TooMany: its client has sent too many already."""
+    token = token_of(connection)
+    rooms.rates.count(door, site(connection.scope), token if token and rooms.guard.knows(token) else "")
+
+
+def told(rooms: Rooms, connection: HTTPConnection, error: GreenroomError) -> GreenroomError:
+    """What went wrong, as whoever asked may know it."""
+    try:
+        access = grant_of(rooms.guard, connection).access
+    except GreenroomError:
+        access = Access.VIEWER
+    return rooms.discretion.error(error, access)
 
 
 def _nothing(*_: object) -> None: ...
@@ -60,13 +91,17 @@ class DoorCaller:
     """A client that comes through a door other than Socket.IO; see :class:`greenroom.session.handle.Caller`."""
 
     label: str
-    access: Access
+    grant: Grant
     client_id: str = field(default_factory=new_id)
     debug: bool = False
     accepted: Callable[[Reply], None] = _nothing
     """told the acknowledgement, before anything that the command causes"""
     told: Callable[[Event, str], None] = _nothing
     """told the events that are for this client alone, with their ``request_id``"""
+
+    @property
+    def access(self) -> Access:
+        return self.grant.access
 
     def accept(self, reply: Mapping[str, Any]) -> None:
         self.accepted(reply)

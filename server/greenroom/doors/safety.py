@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from greenroom.errors import BadRequest, Forbidden, Unauthorized
+from greenroom.protocol.grant import Grant
 from greenroom.values import Access
 
 _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
@@ -27,27 +28,6 @@ class Token:
     value: str = field(repr=False)
     access: Access
     sessions: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What one client may do."""
-
-    access: Access
-    sessions: frozenset[str] = frozenset()
-
-    def opens(self, session: str) -> bool:
-        return not self.sessions or session in self.sessions
-
-    def require(self, needed: Access, what: str) -> None:
-        """:raises Forbidden: ``what`` needs a higher role."""
-        if self.access < needed:
-            raise Forbidden(f"{what} needs the role {needed}; yours is {self.access}")
-
-    def require_session(self, session: str) -> None:
-        """:raises Forbidden: the token does not open it."""
-        if not self.opens(session):
-            raise Forbidden(f"your token does not open the session {session!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,20 +207,28 @@ class Guard:
             raise Forbidden(f"your token's role is {grant.access}, not {wanted}")
         return Grant(wanted, grant.sessions)
 
+    def knows(self, token: str) -> bool:
+        """Whether it is one of those that let somebody in."""
+        return self._found(token) is not None
+
     def _full_grant(self, token: str | None) -> Grant:
         if not self._tokens:
             return Grant(Access.OWNER)
         if not token:
             raise Unauthorized("this server wants a token")
+        found = self._found(token)
+        if found is None:
+            raise Unauthorized("this token is not known here")
+        return Grant(found.access, found.sessions)
+
+    def _found(self, token: str) -> Token | None:
         given = _digest(token)
         found: Token | None = None
         for digest, known in self._tokens:
             # Every token is compared, in a time that does not depend on where they differ.
             if hmac.compare_digest(digest, given):
                 found = known
-        if found is None:
-            raise Unauthorized("this token is not known here")
-        return Grant(found.access, found.sessions)
+        return found
 
 
 def _digest(value: str) -> bytes:

@@ -2,7 +2,8 @@
 
     GET /v1/models --> Entrance("openai") --import, make--> OpenAIDoor(rooms).routes() --> Starlette
 
-A start that waited for every protocol would wait for what most servers never speak.
+A start that waited for every protocol would wait for what most servers never speak. How often a client asks is counted
+here, before any door's own code runs; the door only says no in its own words.
 """
 
 import asyncio
@@ -14,12 +15,14 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
 
 from greenroom.doors.asgi import AsgiApp, Receive, Scope, Send, answer_json
-from greenroom.doors.door import Door, Rooms
+from greenroom.doors.door import Door, Rooms, count_request
+from greenroom.doors.rates import TooMany
 from greenroom.doors.web.failures import error_handlers
 from greenroom.doors.web.guarded import Guarded
-from greenroom.errors import Unavailable
+from greenroom.errors import GreenroomError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,8 @@ class DoorSpec:
     """paths, with all that lies below each"""
     websockets: tuple[str, ...] = ()
     """paths, exactly"""
+    own_words: bool = False
+    """its clients understand failures in their own shape alone, those from before the door, too"""
 
 
 DOORS: Final[Mapping[str, tuple[DoorSpec, ...]]] = MappingProxyType(
@@ -42,7 +47,7 @@ DOORS: Final[Mapping[str, tuple[DoorSpec, ...]]] = MappingProxyType(
             DoorSpec("greenroom.doors.rest.door:RestDoor", http=("/api", "/openapi.json")),
             DoorSpec("greenroom.doors.broadcast.door:BroadcastDoor", websockets=("/",)),
         ),
-        "openai": (DoorSpec("greenroom.doors.openai.door:OpenAIDoor", http=("/v1",)),),
+        "openai": (DoorSpec("greenroom.doors.openai.door:OpenAIDoor", http=("/v1",), own_words=True),),
     }
 )
 """Those that have routes of their own; ``socketio`` and ``web`` are there from the start."""
@@ -56,9 +61,8 @@ class Entrance:
         self._spec = spec
         self._rooms = rooms
         self._opening = asyncio.Lock()
-        self._door: Door | None = None
-        self._app: AsgiApp | None = None
-        self._guarded = Guarded(self._serve, rooms.guard)
+        self._opened: tuple[Door, AsgiApp] | None = None
+        self._guarded = Guarded(self._serve, rooms.guard, self._refuse if spec.own_words else None)
         self._closed = False
 
     def serves(self, kind: str, path: str) -> bool:
@@ -69,37 +73,49 @@ class Entrance:
 
     @property
     def clients(self) -> int:
-        return self._door.clients if self._door is not None else 0
+        return self._opened[0].clients if self._opened is not None else 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._guarded(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            app = self._app or await self._open()
+            door, app = self._opened or await self._open()
         except Unavailable as error:
             await answer_json(scope, receive, send, 503, error.payload())
             return
+        try:
+            count_request(self._rooms, self.name, HTTPConnection(scope))
+        except TooMany as error:
+            await door.refuse(error, scope, receive, send)
+            return
         await app(scope, receive, send)
 
-    async def _open(self) -> AsgiApp:
+    async def _refuse(self, error: GreenroomError, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            door, _ = self._opened or await self._open()
+        except Unavailable:
+            await answer_json(scope, receive, send, 403, error.payload())
+            return
+        await door.refuse(error, scope, receive, send)
+
+    async def _open(self) -> tuple[Door, AsgiApp]:
         async with self._opening:
             if self._closed:
                 raise Unavailable("the server is shutting down")
-            if self._app is None:
+            if self._opened is None:
                 module, _, name = self._spec.target.partition(":")
                 # Reading and compiling modules takes tens of milliseconds: beside the event loop.
                 made = getattr(await asyncio.to_thread(import_module, module), name)
                 door = cast(Door, made(self._rooms))
-                self._app = Starlette(routes=list(door.routes()), exception_handlers=error_handlers())
-                self._door = door
+                self._opened = door, Starlette(routes=list(door.routes()), exception_handlers=error_handlers())
                 logger.debug("the door %s is open", self._spec.target)
-            return self._app
+            return self._opened
 
     async def close(self) -> None:
         self._closed = True
-        if self._door is not None:
-            await self._door.close()
+        if self._opened is not None:
+            await self._opened[0].close()
 
 
 def entrances(names: Iterable[str], rooms: Rooms, table: Mapping[str, Sequence[DoorSpec]] = DOORS) -> list[Entrance]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from greenroom.protocol.command import Change
+from greenroom.protocol.command import Change, Reach
 from greenroom.protocol.fields import ModelName, Name, Settings
 from greenroom.values import Access
 
@@ -54,6 +54,7 @@ class InstallBinding(Change):
     event = "install_binding"
     reply_event = "install_progress"
     access = Access.OWNER
+    reach = Reach.SERVER
     takes_long = True
     name: Name
     upgrade: bool = False
@@ -65,6 +66,7 @@ class UninstallBinding(Change):
     event = "uninstall_binding"
     reply_event = "install_progress"
     access = Access.OWNER
+    reach = Reach.SERVER
     takes_long = True
     name: Name
 
@@ -78,6 +80,7 @@ class InstallModel(Change):
     event = "install_model"
     reply_event = "install_progress"
     access = Access.OWNER
+    reach = Reach.SERVER
     takes_long = True
     binding: Name | None = None
     name: ModelName
@@ -91,6 +94,7 @@ class UninstallModel(Change):
     event = "uninstall_model"
     reply_event = "install_progress"
     access = Access.OWNER
+    reach = Reach.SERVER
     takes_long = True
     binding: Name | None = None
     name: ModelName

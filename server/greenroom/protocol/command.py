@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from greenroom.protocol.grant import Grant
 from greenroom.values import Access
 
 
@@ -16,6 +17,13 @@ class Kind(StrEnum):
     """a job of its caller alone, outside the session's order"""
 
 
+class Reach(StrEnum):
+    """What a command changes, or may: the session that it is sent to, or what all sessions share."""
+
+    SESSION = "session"
+    SERVER = "server"
+
+
 class Command(BaseModel):
     """``command_id``: a repeat of it returns the first answer and does nothing again."""
 
@@ -24,6 +32,7 @@ class Command(BaseModel):
     event: ClassVar[str] = ""
     kind_of: ClassVar[Kind] = Kind.IMMEDIATE
     access: ClassVar[Access] = Access.VIEWER
+    reach: ClassVar[Reach] = Reach.SESSION
     reply_event: ClassVar[str] = ""
     joins: ClassVar[bool] = False
     """sending it makes the client hear the session"""
@@ -33,6 +42,16 @@ class Command(BaseModel):
     """minutes, perhaps: handled beside what else that client sends, so that nothing waits for it"""
 
     command_id: Annotated[str, Field(max_length=128)] | None = None
+
+    @classmethod
+    def permit(cls, grant: Grant) -> None:
+        """The one place that says who may send it; every door asks here, and the session once more.
+
+        :raises Forbidden: the role is too low, or the token is for some sessions and this is for the server.
+        """
+        grant.require(cls.access, cls.event)
+        if cls.reach is Reach.SERVER:
+            grant.require_server(cls.event)
 
     def args(self) -> dict[str, Any]:
         """What ``job_started`` repeats: audio as ``true``, absent members left out."""

@@ -23,7 +23,7 @@ from greenroom.protocol.changes import (
     UninstallBinding,
     UninstallModel,
 )
-from greenroom.protocol.command import Change, Command, JobCommand, Kind
+from greenroom.protocol.command import Change, Command, JobCommand, Kind, Reach
 from greenroom.protocol.jobs import (
     ConfigLoad,
     ConfigSave,
@@ -189,6 +189,7 @@ __all__ = [
     "OperationUnload",
     "OperationUse",
     "QueryDatabase",
+    "Reach",
     "RemovePersonality",
     "Response",
     "Say",

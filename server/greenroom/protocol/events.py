@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
-from greenroom.values import ChunkType
+from greenroom.values import ChunkType, Ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +77,14 @@ class AudioChunk(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextGenerated(JobEvent):
+    """The whole text. What the model's backend tells of its end comes along: ``finish_reason`` (``stop``, ``length``,
+    ``tool_calls``, ``content_filter``), and in ``usage`` what it counted: ``prompt_tokens`` (of them
+    ``cached_tokens``), ``completion_tokens`` (of them ``reasoning_tokens``)."""
+
     name: ClassVar[str] = "text_generated"
     text: str
+    finish_reason: str | None = None
+    usage: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +159,16 @@ class Interrupted(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFinished(JobEvent):
-    """Last event of a job, exactly one: ``timing`` of a success, ``error {code, type, reason}`` of a failure."""
+    """Last event of a job, exactly one: ``timing`` of a success, ``error {code, type, reason}`` of a failure. Where a
+    model was asked and its backend tells: ``finish_reason`` and ``usage``, as in ``text_generated``."""
 
     name: ClassVar[str] = "job_finished"
     job_type: str
     success: bool
     timing: Mapping[str, float] | None = None
     error: Mapping[str, Any] | None = None
+    finish_reason: str | None = None
+    usage: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +269,13 @@ class InstallProgress(Event):
     progress: float
     speed: float
     """bytes a second"""
+
+
+def of_end(ended: Ended | None) -> dict[str, Any]:
+    """The members that tell of a model's end: ``finish_reason`` and ``usage``."""
+    if ended is None:
+        return {}
+    return {"finish_reason": ended.reason and str(ended.reason), "usage": ended.usage() or None}
 
 
 def all_events() -> dict[str, type[Event]]:

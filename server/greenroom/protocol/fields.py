@@ -4,7 +4,14 @@ import base64
 import binascii
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 MAX_TEXT_CHARS = 65_536
@@ -51,6 +58,12 @@ def _pcm(value: Any) -> Any:
     return value
 
 
+def _number_as_given(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A whole number stays one, so that it is told again as it was given."""
+    checked = check(value)
+    return value if type(value) is int else checked
+
+
 def _depth(value: Any, left: int) -> bool:
     if left < 0:
         return False
@@ -78,5 +91,9 @@ Pcm = Annotated[bytes, BeforeValidator(_pcm, json_schema_input_type=bytes | str)
 SampleRate = Annotated[int, Field(ge=4000, le=384_000, description="Hz")]
 SampleWidth = Annotated[int, Field(ge=1, le=4, description="bytes a sample")]
 Channels = Annotated[int, Field(ge=1, le=8)]
-Timestamp = Annotated[float, Field(ge=0, le=9_999_999_999, allow_inf_nan=False, description="seconds since 1970")]
+Timestamp = Annotated[
+    float,
+    Field(ge=0, le=9_999_999_999, allow_inf_nan=False, description="seconds since 1970"),
+    WrapValidator(_number_as_given),
+]
 Settings = Annotated[dict[str, Any], BeforeValidator(_settings)]

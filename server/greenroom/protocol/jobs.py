@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
-from greenroom.protocol.command import Command, JobCommand, Kind
+from greenroom.protocol.command import Command, JobCommand, Kind, Reach
 from greenroom.protocol.fields import (
     MAX_LIST_ITEMS,
     MAX_TOKENS,
@@ -113,25 +113,37 @@ class ContextCustomRemove(JobCommand):
     context_id: Name
 
 
-class LoadItem(BaseModel):
+AnyRole = Annotated[Role | Name, Field(union_mode="left_to_right", description="one that does not exist fails the job")]
+
+
+class _Item(BaseModel):
+    """Told again as it was given: what was named ``null`` too, what was not named not at all."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
-    role: Role
+
+    @model_serializer(mode="plain")
+    def _as_given(self) -> dict[str, Any]:
+        names = (*type(self).model_fields, *(self.model_extra or ()))
+        return {name: getattr(self, name) for name in names if name in self.model_fields_set}
+
+
+class LoadItem(_Item):
+    role: AnyRole
     id: Name
     config: Settings | None = None
     loose_key: Any = None
 
 
-class UnloadItem(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    role: Role
+class UnloadItem(_Item):
+    role: AnyRole
     id: Name | None = None
 
 
-class ConfigureItem(BaseModel):
+class ConfigureItem(_Item):
     """The settings stand flat beside ``role`` and ``id``, or under ``config``."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    role: Role
+    role: AnyRole
     id: Name | None = None
     config: Settings | None = None
 
@@ -162,18 +174,24 @@ class OperationUse(JobCommand):
     """One input through one operation, or through the whole chain of a filter role."""
 
     event = "operation_use"
-    role: Role
+    role: AnyRole
     id: Name | None = None
     payload: Settings
 
 
 class ConfigLoad(JobCommand):
+    """Take a configuration of ``configs/`` for the whole server."""
+
     event = "config_load"
+    reach = Reach.SERVER
     config_name: Name
 
 
 class ConfigUpdate(JobCommand):
+    """Change the configuration that all sessions share."""
+
     event = "config_update"
+    reach = Reach.SERVER
     config: Settings
 
 
@@ -182,6 +200,7 @@ class ConfigSave(JobCommand):
 
     event = "config_save"
     access = Access.OWNER
+    reach = Reach.SERVER
     config_name: Name
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from greenroom.protocol.command import Command
+from greenroom.protocol.command import Command, Reach
 from greenroom.protocol.fields import MAX_TOKENS, FilledText, ModelName, Name, Settings, ShortText, Text
 from greenroom.values import Access
 
@@ -207,6 +207,7 @@ class CancelInstall(Command):
 
     event = "cancel_install"
     access = Access.OWNER
+    reach = Reach.SERVER
     overtakes = True
     binding: Name | None = None
     name: ModelName

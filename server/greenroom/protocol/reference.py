@@ -21,7 +21,7 @@ from greenroom.protocol.asyncapi import (
     render_asyncapi,
     reply_events,
 )
-from greenroom.protocol.commands import COMMANDS
+from greenroom.protocol.commands import COMMANDS, Reach
 from greenroom.protocol.connect import ConnectAuth
 from greenroom.protocol.events import Event, all_events
 from greenroom.protocol.fields import MAX_AUDIO_BYTES, MAX_TEXT_CHARS
@@ -91,6 +91,8 @@ def _table(schema: Schema, shared: Mapping[str, Schema]) -> list[str]:
 def _command_section(event: str, shared: dict[str, Schema]) -> list[str]:
     command = COMMANDS[event]
     facts = [f"role {command.access}", str(command.kind_of)]
+    if command.reach is Reach.SERVER:
+        facts.append("*for the whole server*")
     if command.reply_event:
         facts.append(f"reply event `{command.reply_event}`")
     if command.joins:
@@ -142,6 +144,8 @@ def render_page() -> str:
         "",
         f"A text has at most {MAX_TEXT_CHARS} characters, a recording {MAX_AUDIO_BYTES} bytes. Numbers may come as "
         "strings. The events that lollms has may carry members that are not listed; in all others they are refused.",
+        "",
+        "What is *for the whole server* is refused to a performer whose token is bound to sessions.",
         "",
     ]
     for event in COMMANDS:

@@ -115,14 +115,19 @@ def machine_names() -> list[str]:
     return [*names, *lan_addresses()]
 
 
-def lan_addresses() -> list[str]:
-    """The addresses from which this machine would speak to others; nothing is sent to find them."""
+def lan_addresses(bound_to: str = "::") -> list[str]:
+    """The addresses from which this machine would speak to others; nothing is sent to find them.
+
+    :param bound_to: only those at which a socket with this address is reached.
+    """
+    if bound_to not in ("0.0.0.0", "::"):  # noqa: S104
+        return [bound_to]
     found = []
     for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
             asking.connect((elsewhere, 9))
             found.append(str(asking.getsockname()[0]))
-    return found
+    return [address for address in found if bound_to == "::" or ":" not in address]
 
 
 def _subject_names(names: Iterable[str]) -> "list[x509.GeneralName]":

@@ -9,10 +9,11 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from greenroom.config.network import HTTP_DOORS, Address, ListenEntry
 from greenroom.config.schema import Config
@@ -20,6 +21,7 @@ from greenroom.doors.safety import Guard, Token, is_loopback
 from greenroom.errors import BadRequest, Unavailable
 
 WYOMING = "wyoming"
+_MODES: Final[Mapping[str, int]] = {"user": 0o600, "group": 0o660, "all": 0o666}
 _IN_USE = {98, 48, 10048}
 """EADDRINUSE on Linux, macOS and Windows"""
 
@@ -32,6 +34,8 @@ class Listener:
     doors: tuple[str, ...]
     tls: bool
     label: str
+    mode: int | None = None
+    """of a Unix socket's file; ``None``: by the umask"""
 
     @property
     def is_wyoming(self) -> bool:
@@ -59,8 +63,12 @@ def planned(config: Config, wyoming: str | None = None) -> tuple[Listener, ...]:
 
 def _listener(entry: ListenEntry, secure: bool) -> Listener:
     doors = entry.open_doors
-    tls = False if doors == (WYOMING,) else secure if entry.tls is None else entry.tls
-    return Listener(entry.place, doors, tls, f"listen: {entry.address}")
+    place = entry.place
+    # What comes through a Unix socket never leaves this machine, and the proxy behind it asks in plain HTTP.
+    unsaid = secure and not place.path
+    tls = False if doors == (WYOMING,) else unsaid if entry.tls is None else entry.tls
+    mode = None if entry.open_to is None else _MODES[entry.open_to]
+    return Listener(place, doors, tls, f"listen: {entry.address}", mode)
 
 
 def guard_of(config: Config, listeners: Iterable[Listener], tokens: Iterable[Token]) -> Guard:
@@ -107,7 +115,7 @@ def bound(listeners: Iterable[Listener]) -> Iterator[list[socket.socket]]:
         sockets = []
         for listener in listeners:
             try:
-                sockets.append(stack.enter_context(_bound(listener.place)))
+                sockets.append(stack.enter_context(_bound(listener.place, listener.mode)))
             except Unavailable as error:
                 prefix = "" if listener.label == "server.host" else f"{listener.label}: "
                 raise Unavailable(f"{prefix}{error.message}") from error
@@ -115,8 +123,8 @@ def bound(listeners: Iterable[Listener]) -> Iterator[list[socket.socket]]:
 
 
 @contextmanager
-def _bound(place: Address) -> Iterator[socket.socket]:
-    made = listen_unix(place.path) if place.path else listen(place.host, place.port)
+def _bound(place: Address, mode: int | None) -> Iterator[socket.socket]:
+    made = listen_unix(place.path, mode) if place.path else listen(place.host, place.port)
     try:
         yield made
     finally:
@@ -145,9 +153,10 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def listen_unix(path: str) -> socket.socket:
-    """A bound Unix socket; one that a killed server left behind is replaced. Its folder says who may reach it.
+def listen_unix(path: str, mode: int | None = None) -> socket.socket:
+    """A bound Unix socket; one that a killed server left behind is replaced.
 
+    :param mode: of its file: who may not write to it may not open it. ``None``: by the umask.
     :raises Unavailable: saying what is in the way.
     """
     family = getattr(socket, "AF_UNIX", None)
@@ -157,6 +166,8 @@ def listen_unix(path: str) -> socket.socket:
     try:
         _clear_away(path, family)
         made.bind(path)
+        if mode is not None:  # before anybody can come in
+            os.chmod(path, mode)
         made.listen(2048)
     except OSError as error:
         made.close()

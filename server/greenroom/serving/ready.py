@@ -53,8 +53,8 @@ def _about(certificate: "Certificate", listeners: Sequence[Listener], sockets: S
         return lines
     for listener, bound in zip(listeners, sockets, strict=True):
         if listener.tls and not listener.place.path and not is_loopback(listener.place.host):
-            found = lan_addresses()
-            places = [f"https://{f'[{one}]' if ':' in one else one}:{bound.getsockname()[1]}" for one in found]
+            own, port = bound.getsockname()[:2]
+            places = [f"https://{f'[{one}]' if ':' in one else one}:{port}" for one in lan_addresses(str(own))]
             lines.append(f"  phone open {' or '.join(places) or 'this machine by its address'}")
             break
     lines.append(

@@ -13,7 +13,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from greenroom.doors.broadcast.feed import Feed
 from greenroom.doors.broadcast.listener import Listener
-from greenroom.doors.door import Rooms, grant_of
+from greenroom.doors.door import Rooms, grant_of, told
+from greenroom.doors.rates import TokenBucket
 from greenroom.doors.rest.wire import failure
 from greenroom.doors.safety import Source
 from greenroom.doors.socketio.engine import Link
@@ -49,6 +50,9 @@ class BroadcastDoor:
     def routes(self) -> Sequence[BaseRoute]:
         return [WebSocketRoute("/", _Endpoint(self))]
 
+    async def refuse(self, error: GreenroomError, scope: Scope, receive: Receive, send: Send) -> None:
+        await _deny(WebSocket(scope, receive, send), error)
+
     @property
     def clients(self) -> int:
         return len(self._connections)
@@ -71,7 +75,7 @@ class BroadcastDoor:
             listener, handle = await self._admit(websocket)
         except GreenroomError as error:
             logger.info("a websocket was refused: %s", error.code)
-            await _deny(websocket, error)
+            await _deny(websocket, told(self._rooms, websocket, error))
             return
         # It hears from here on, before the handshake is answered: its next request may come right behind.
         connection = _Connection(websocket, link, listener)
@@ -99,7 +103,7 @@ class BroadcastDoor:
         grant = grant_of(rooms.guard, websocket)
         wanted = websocket.query_params.get("session") or websocket.headers.get("x-greenroom-session")
         default = rooms.default_session
-        name = wanted or (default if grant.opens(default) else min(grant.sessions))
+        name = wanted or grant.session_or(default)
         grant.require_session(name)
         config = rooms.house.config.value
         if self._closing:
@@ -110,7 +114,7 @@ class BroadcastDoor:
         state = await handle.state()
         feed = self._feeds.get(name)
         if feed is None or feed.handle is not handle:
-            self._feeds[name] = Feed(handle, state, _HELD * config.limits.outbox_bytes)
+            self._feeds[name] = Feed(handle, state, _HELD * config.limits.outbox_bytes, rooms.discretion)
         order = websocket.query_params.get("order")
         if order not in ("documented", "live"):
             order = config.jaison.order
@@ -119,7 +123,7 @@ class BroadcastDoor:
 
     async def _converse(self, connection: _Connection) -> None:
         loop = asyncio.get_running_loop()
-        reading = loop.create_task(_read(connection.websocket), name="websocket: read")
+        reading = loop.create_task(_read(connection.websocket, self._rooms.rates.bucket()), name="websocket: read")
         writing = loop.create_task(_write(connection), name="websocket: write")
         slow = loop.create_task(connection.listener.slow.wait(), name="websocket: too slow")
         try:
@@ -147,10 +151,12 @@ class _Endpoint:
         await self._door.serve(WebSocket(scope, receive, send), link)
 
 
-async def _read(websocket: WebSocket) -> None:
-    """What clients send is not read; only that they leave."""
+async def _read(websocket: WebSocket, rate: TokenBucket) -> None:
+    """What clients send is not read; only that they leave, or send too much of it."""
     while (await websocket.receive())["type"] != "websocket.disconnect":
-        pass
+        if not rate.take():
+            await websocket.close(_TRY_AGAIN, "too many messages")
+            return
 
 
 async def _write(connection: _Connection) -> None:

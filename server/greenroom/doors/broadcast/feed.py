@@ -8,6 +8,7 @@ from greenroom.doors.broadcast.frames import Frame
 from greenroom.doors.broadcast.listener import Guest, Listener, Member
 from greenroom.doors.broadcast.ordering import DocumentedOrder
 from greenroom.doors.broadcast.translation import Translation
+from greenroom.doors.discretion import Discretion
 from greenroom.protocol.events import AudioDropped, Event, JobFinished, JobStarted, PromptBuilt
 from greenroom.session.handle import SessionHandle
 from greenroom.session.replay import Entry, ReplayLog
@@ -23,10 +24,12 @@ class Feed:
     :param limit_chars: of frames that are held back for those who want them in the documented order.
     """
 
-    def __init__(self, handle: SessionHandle, state: Mapping[str, Any], limit_chars: int) -> None:
+    def __init__(
+        self, handle: SessionHandle, state: Mapping[str, Any], limit_chars: int, discretion: Discretion
+    ) -> None:
         self.handle = handle
         self._log = handle.log
-        self._translation = Translation()
+        self._translation = Translation(discretion=discretion)
         self._ordering = DocumentedOrder(limit_chars)
         self._listeners: dict[str, Listener] = {}
         self._watching = ""
@@ -35,7 +38,7 @@ class Feed:
         self._read_past()
         operations = state.get("operations")
         self._translation.speaks = isinstance(operations, Mapping) and operations.get("tts") is not None
-        self._unsubscribe = self._log.subscribe(self._news)
+        self._unsubscribe: Callable[[], object] = self._log.subscribe(self._news)
 
     @property
     def empty(self) -> bool:
@@ -60,6 +63,7 @@ class Feed:
                 self._watch(next(iter(self._listeners)))
         if self.empty:
             self._unsubscribe()
+            self._unsubscribe = _nothing  # the other one holds this feed
 
     def _watch(self, client_id: str) -> None:
         self._watching = client_id
@@ -115,6 +119,9 @@ class Feed:
                     listener.hear(each)
             else:
                 listener.hear(frame)
+
+
+def _nothing() -> None: ...
 
 
 def _beginning(log: ReplayLog) -> int:

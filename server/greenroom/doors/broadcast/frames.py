@@ -44,20 +44,26 @@ class Part(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """:param for_viewers: what they hear instead; ``None``: the same, empty: nothing."""
+    """:param for_viewers: what they hear instead; ``None``: the same as performers, empty: nothing.
+    :param for_performers: what they hear instead of what the owner hears; ``None``: the same.
+    """
 
     text: str
     job_id: str
     part: Part
     for_viewers: str | None = None
+    for_performers: str | None = None
 
     def heard_by(self, access: Access) -> str:
         """Prompts, and what filters have not seen yet or have removed, are not for viewers."""
-        if access >= Access.PERFORMER:
+        if access >= Access.OWNER:
             return self.text
+        text = self.text if self.for_performers is None else self.for_performers
+        if access >= Access.PERFORMER:
+            return text
         if self.part in (Part.PROMPT, Part.RAW):
             return ""
-        return self.text if self.for_viewers is None else self.for_viewers
+        return text if self.for_viewers is None else self.for_viewers
 
 
 def encoded(message: str, response: Mapping[str, Any]) -> str:
@@ -116,10 +122,15 @@ def succeeded(message: str, job_id: str) -> Frame:
     return Frame(encoded(message, {"job_id": job_id, "finished": True, "success": True}), job_id, Part.END)
 
 
-def failed(message: str, job_id: str, kind: str, reason: str) -> Frame:
+def failed(message: str, job_id: str, kind: str, reason: str, for_performers: str | None = None) -> Frame:
+    """``for_performers``: the reason that they are told instead, and viewers, too; ``None``: the same."""
+    less = None if for_performers is None else _failure(message, job_id, kind, for_performers)
+    return Frame(_failure(message, job_id, kind, reason), job_id, Part.FAILED, for_performers=less)
+
+
+def _failure(message: str, job_id: str, kind: str, reason: str) -> str:
     result = {"type": kind, "reason": reason[:_TEXT_CHARS]}
-    response = {"job_id": job_id, "finished": True, "success": False, "result": result}
-    return Frame(encoded(message, response), job_id, Part.FAILED)
+    return encoded(message, {"job_id": job_id, "finished": True, "success": False, "result": result})
 
 
 def progress(

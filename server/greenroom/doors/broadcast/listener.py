@@ -8,6 +8,7 @@ from typing import Final
 
 from greenroom.doors.broadcast.frames import Frame
 from greenroom.protocol.events import Event
+from greenroom.protocol.grant import Grant
 from greenroom.session.handle import Reply
 from greenroom.values import Access, new_id
 
@@ -92,7 +93,8 @@ class Member:
     def __init__(self, client_id: str, told: Callable[[Event], None], generated: Callable[[str, str], None]) -> None:
         self.client_id = client_id
         self.label = "jaison"
-        self.access = Access.PERFORMER
+        self.grant = Grant(Access.PERFORMER)
+        self.access = self.grant.access
         self._told = told
         self._generated = generated
 

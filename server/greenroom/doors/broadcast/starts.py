@@ -21,12 +21,7 @@ def job_name(job_type: str, args: Mapping[str, Any]) -> str:
 
 def _members(*names: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """These arguments in this order, ``null`` where one was not given."""
-    return lambda args: {name: _number(args.get(name)) for name in names}
-
-
-def _number(value: Any) -> Any:
-    """Times are kept as floats; a whole one was most likely given as a whole number."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return lambda args: {name: args.get(name) for name in names}
 
 
 def _audio(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +47,7 @@ _ARGUMENTS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] =
     "context_custom_add": lambda args: {
         "context_id": args.get("context_id"),
         "context_contents": args.get("content"),
-        "timestamp": _number(args.get("timestamp")),
+        "timestamp": args.get("timestamp"),
     },
     "operation_load": _members("ops"),
     "operation_unload": _members("ops"),

@@ -18,6 +18,7 @@ from typing import Any, Final
 from greenroom.doors.broadcast.frames import Frame, Part, failed, progress, started, succeeded, whole_sound
 from greenroom.doors.broadcast.sound import Sound
 from greenroom.doors.broadcast.starts import SPOKEN, job_name, start_arguments
+from greenroom.doors.discretion import Discretion
 from greenroom.protocol import events
 from greenroom.protocol.events import Event, JobProgress, JobStarted, for_viewers
 
@@ -28,8 +29,9 @@ _TOLD_RESULTS: Final = frozenset({"operation_load", "operation_unload", "operati
 class Translation:
     """:param speaks: whether the session has a voice loaded; kept current by its own events."""
 
-    def __init__(self, *, speaks: bool = False) -> None:
+    def __init__(self, *, speaks: bool = False, discretion: Discretion | None = None) -> None:
         self.speaks = speaks
+        self._discretion = discretion or Discretion()
         self._names: dict[str, str] = {}
         """of the jobs that have started and not ended"""
         self._sound = Sound()
@@ -97,7 +99,11 @@ class Translation:
         if event.success:
             return succeeded(name, job_id)
         error = event.error or {}
-        return failed(name, job_id, str(error.get("type") or "unknown"), str(error.get("reason") or event.job_type))
+        reason = str(error.get("reason") or event.job_type)
+        discreet = self._discretion.text(reason)
+        return failed(
+            name, job_id, str(error.get("type") or "unknown"), reason, None if discreet == reason else discreet
+        )
 
 
 def _line(event: events.ContextAdded) -> dict[str, Any]:

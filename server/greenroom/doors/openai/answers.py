@@ -20,13 +20,20 @@ DONE = b"data: [DONE]\n\n"
 class Usage:
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
-    def wire(self) -> dict[str, int]:
-        return {
+    def wire(self) -> dict[str, Any]:
+        made: dict[str, Any] = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
         }
+        if self.cached_tokens is not None:
+            made["prompt_tokens_details"] = {"cached_tokens": self.cached_tokens}
+        if self.reasoning_tokens is not None:
+            made["completion_tokens_details"] = {"reasoning_tokens": self.reasoning_tokens}
+        return made
 
 
 class Answer(Protocol):

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from greenroom.bindings.engines import LoadedOperation
-from greenroom.bindings.roles import AnyOperation
+from greenroom.bindings.roles import AnyOperation, TextToText
 from greenroom.doors.openai.failures import unsupported
 from greenroom.doors.openai.models import ModelDirectory, Target, binding_options
 from greenroom.errors import Unavailable
@@ -52,14 +52,14 @@ class Backends:
         access: Access,
         changes: Mapping[str, Any],
         *,
-        members: Mapping[str, Any] | None = None,
+        formatted: bool = False,
         voices: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> LoadedOperation:
         """To be released by the caller.
 
-        ``changes``: options that the client asks for; those that the binding does not have are left out. ``members``:
-        of the request, what only a backend that speaks OpenAI's API itself understands. ``voices``: by binding, what a
-        character wants, weaker than what the session's owner chose.
+        ``changes``: options that the client asks for; those that the binding does not have are left out. ``formatted``:
+        the answer is to keep to a format. ``voices``: by binding, what a character wants, weaker than what the
+        session's owner chose.
 
         :raises ModelNotFound, Unavailable, BadRequest, Forbidden: each with what to do.
         """
@@ -73,14 +73,17 @@ class Backends:
             )
         binding_id = target.binding or (own.id if own else "")
         operation = await self._operation(binding_id, role)
+        if formatted and not (issubclass(operation, TextToText) and operation.keeps_formats):
+            raise unsupported("response_format", f"{binding_id} cannot be held to a format")
         wanted = {name: value for name, value in changes.items() if name in operation.Options.model_fields}
         if target.model:
             wanted["model"] = target.model
-        members = {**(members or {}), **_beyond(operation, changes)}
+        members = _beyond(operation, changes)
         wanted = {name: value for name, value in wanted.items() if name not in members}
         check_options(operation, wanted, access, binding_id)
         if members:
-            wanted |= _passed_on(operation, members, binding_options(session, binding_id, role))
+            configured = binding_options(session, binding_id, role).get(_MORE)
+            wanted[_MORE] = {**(configured if isinstance(configured, Mapping) else {}), **members}
         if own is not None and own.id == binding_id:
             return await session.operations.hold(role, voices, wanted)
         return await self._operations(binding_id, role).hold(role, voices, wanted)
@@ -140,13 +143,3 @@ def _fits(field: FieldInfo, value: Any) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _passed_on(operation: type[AnyOperation], members: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The option by which they go to the backend. :raises Unsupported: it has none, and a format is wanted."""
-    if _MORE in operation.Options.model_fields:
-        configured = options.get(_MORE)
-        return {_MORE: {**(configured if isinstance(configured, Mapping) else {}), **members}}
-    if "response_format" in members:
-        raise unsupported("response_format", "this backend cannot be held to a format")
-    return {}

@@ -10,13 +10,13 @@ from greenroom.doors.openai.context import Context
 from greenroom.doors.openai.failures import bad_field, unsupported
 from greenroom.doors.openai.messages import Conversation
 from greenroom.doors.openai.requests import ChatRequest
-from greenroom.doors.safety import Grant
 from greenroom.errors import BindingFailed, Cancelled, Conflict, GreenroomError, NotFound, TooSlow
 from greenroom.personalities.prompt import estimated_tokens
 from greenroom.protocol import events
 from greenroom.protocol.commands import parse_command
+from greenroom.protocol.grant import Grant
 from greenroom.session.handle import Reply, SessionHandle
-from greenroom.values import ChunkType
+from greenroom.values import ChunkType, FinishReason
 
 _FLAGS: Final[Mapping[Any, bool]] = {True: True, False: False, "true": True, "false": False}
 
@@ -46,7 +46,7 @@ async def answer_in_session(
         raise unsupported("messages", "a session takes text, no pictures")
     grant.require_session(name)
     session = await context.rooms.sessions.get(name)
-    caller = DoorCaller("openai", grant.access)
+    caller = DoorCaller("openai", grant)
     asked = {"text": last.content, "include_audio": include_audio}
     user = last.name or request.user
     if user:
@@ -61,13 +61,17 @@ class _Turn:
         self._caller = caller
         self._answer = answer
         self._spoken = spoken
-        self._job_id = ""
+        self._accepted: list[Reply] = []
         self._ended = False
         self._said: list[str] = []
-        caller.accepted = self._accepted
+        self._reason = str(FinishReason.STOP)
+        self._told: Mapping[str, int] = {}
+        caller.accepted = self._accepted.append  # with a method of this turn's own they would hold each other
 
-    def _accepted(self, reply: Reply) -> None:
-        self._job_id = str(reply.get("job_id", ""))
+    @property
+    def _job_id(self) -> str:
+        """Empty until the command has been accepted."""
+        return str(self._accepted[0].get("job_id", "")) if self._accepted else ""
 
     async def run(self, asked: Mapping[str, Any]) -> None:
         log = self._session.log
@@ -95,10 +99,24 @@ class _Turn:
             if self._job_id and not self._ended:
                 await self._cancel()
             self._session.forget(self._caller.client_id)
-        usage = Usage(estimated_tokens(str(asked["text"])), estimated_tokens("".join(self._said)))
-        await self._answer.finish("stop", usage if self._answer.wants_usage else None)
+        usage = self._usage(str(asked["text"])) if self._answer.wants_usage else None
+        await self._answer.finish(self._reason, usage)
+
+    def _usage(self, asked: str) -> Usage:
+        """What the session's model told; where it told nothing, a guess from what was said."""
+        told = self._told
+        prompt_tokens, completion_tokens = told.get("prompt_tokens"), told.get("completion_tokens")
+        return Usage(
+            estimated_tokens(asked) if prompt_tokens is None else prompt_tokens,
+            estimated_tokens("".join(self._said)) if completion_tokens is None else completion_tokens,
+            told.get("cached_tokens"),
+            told.get("reasoning_tokens"),
+        )
 
     async def _take(self, event: events.JobEvent) -> None:
+        if isinstance(event, events.TextGenerated | events.JobFinished):
+            self._reason = event.finish_reason or self._reason
+            self._told = event.usage or self._told
         match event:
             case events.TextChunk(type=ChunkType.CHUNK):
                 self._said.append(event.chunk)
@@ -110,7 +128,8 @@ class _Turn:
                 self._ended = self._spoken
             case events.JobFinished():
                 self._ended = True
-                if not event.success and not _is_interrupted(event.error or {}):
+                withheld = event.finish_reason == FinishReason.CONTENT_FILTER
+                if not (event.success or withheld or _is_interrupted(event.error or {})):
                     raise _failure(event.error or {})
 
     async def _cancel(self) -> None:

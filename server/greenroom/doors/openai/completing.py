@@ -15,8 +15,8 @@ from greenroom.doors.openai.messages import Conversation, Limits, Tools, convers
 from greenroom.doors.openai.models import Target
 from greenroom.doors.openai.requests import ChatRequest, CompletionRequest, bounded, parse
 from greenroom.doors.openai.requests import Generation as GenerationRequest
-from greenroom.doors.safety import Grant
 from greenroom.personalities.prompt import merged
+from greenroom.protocol.grant import Grant
 from greenroom.session.direct import character_prompt
 from greenroom.session.prompting import configured
 from greenroom.session.session import Session
@@ -43,7 +43,7 @@ async def chat(context: Context, exchange: Exchange, grant: Grant) -> None:
     tools = tools_of(request.tools, request.tool_choice)
     target = await context.models.find(request.model)
     session = await context.session(grant)
-    with context.admission.place(Role.T2T):
+    async with context.admission.place(Role.T2T):
         if target.binding:
             prompt = _bare_prompt(session, talk, request, tools)
         else:
@@ -55,7 +55,8 @@ async def chat(context: Context, exchange: Exchange, grant: Grant) -> None:
                 sampling=request.sampling(),
                 tools=tools.specs,
             )
-        await _generate(context, session, grant, target, request, prompt, answer, _members(tools, request))
+        prompt = replace(prompt, must_call=tools.must_call, response_format=_format(request))
+        await _generate(context, session, grant, target, request, prompt, answer)
 
 
 async def complete(context: Context, exchange: Exchange, grant: Grant) -> None:
@@ -71,7 +72,7 @@ async def complete(context: Context, exchange: Exchange, grant: Grant) -> None:
         answer = TextWhole(exchange, request.model)
     target = await context.models.find(request.model)
     session = await context.session(grant)
-    with context.admission.place(Role.T2T):
+    async with context.admission.place(Role.T2T):
         if target.binding:
             prompt = Prompt(raw=text, sampling=_bare_sampling(session, request))
         else:
@@ -79,7 +80,7 @@ async def complete(context: Context, exchange: Exchange, grant: Grant) -> None:
             prompt = character_prompt(session, target.personality, said, sampling=request.sampling())
         if request.echo:
             await answer.text(text)
-        await _generate(context, session, grant, target, request, prompt, answer, {})
+        await _generate(context, session, grant, target, request, prompt, answer)
 
 
 async def _generate(
@@ -90,10 +91,12 @@ async def _generate(
     request: GenerationRequest,
     prompt: Prompt,
     answer: Answer,
-    members: Mapping[str, Any],
 ) -> None:
     async with AsyncExitStack() as held:
-        model = await context.backends.hold(session, Role.T2T, target, grant.access, _changes(request), members=members)
+        formatted = prompt.response_format is not None
+        model = await context.backends.hold(
+            session, Role.T2T, target, grant.access, _changes(request), formatted=formatted
+        )
         held.push_async_callback(model.release)
         filters: list[LoadedOperation] | None = None
         if not target.binding:
@@ -117,17 +120,17 @@ def _bare_sampling(session: Session, request: GenerationRequest) -> Sampling:
     return merged(request.sampling(), replace(configured(session.house.config.value), max_tokens=None))
 
 
-def _members(tools: Tools, request: ChatRequest) -> dict[str, Any]:
-    """What of the request only a backend that speaks this very API understands."""
-    members: dict[str, Any] = {}
-    if tools.choice is not None:
-        members["tool_choice"] = tools.choice
-    if request.response_format is not None and request.response_format.get("type") not in (None, "text"):
-        members["response_format"] = request.response_format
-    return members
+def _format(request: ChatRequest) -> Mapping[str, Any] | None:
+    """What the answer is to be held to; ``None``: any text will do."""
+    wanted = request.response_format
+    return None if wanted is None or wanted.get("type") in (None, "text") else wanted
 
 
 def _changes(request: GenerationRequest) -> dict[str, Any]:
     """Options of this one use."""
-    wanted = {"presence_penalty": request.presence_penalty, "frequency_penalty": request.frequency_penalty}
+    wanted = {
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+        "reasoning_effort": request.reasoning_effort if isinstance(request, ChatRequest) else None,
+    }
     return {name: value for name, value in wanted.items() if value is not None}

@@ -8,7 +8,7 @@ from greenroom.doors.openai.admission import Admission
 from greenroom.doors.openai.backends import Backends
 from greenroom.doors.openai.models import ModelDirectory
 from greenroom.doors.openai.voices import VoiceLists
-from greenroom.doors.safety import Grant
+from greenroom.protocol.grant import Grant
 from greenroom.session.direct import at_hand
 from greenroom.session.session import Session
 
@@ -27,7 +27,4 @@ class Context:
 
     async def session(self, grant: Grant) -> Session:
         """The one whose backends serve requests that name none: the default, or the first that the token opens."""
-        name = self.rooms.default_session
-        if not grant.opens(name):
-            name = min(grant.sessions)
-        return at_hand(await self.rooms.sessions.get(name))
+        return at_hand(await self.rooms.sessions.get(grant.session_or(self.rooms.default_session)))

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Route
 
 from greenroom.doors.bounds import Room
-from greenroom.doors.door import Rooms, grant_of
+from greenroom.doors.door import Rooms, grant_of, told
 from greenroom.doors.openai.admission import Admission
 from greenroom.doors.openai.backends import Backends
 from greenroom.doors.openai.completing import chat, complete
@@ -19,14 +19,16 @@ from greenroom.doors.openai.exchange import ClientLeft, Exchange, Receive, Scope
 from greenroom.doors.openai.failures import UnknownPath, WrongMethod, failure_of
 from greenroom.doors.openai.hearing import transcribe, translate
 from greenroom.doors.openai.models import ModelDirectory
-from greenroom.doors.openai.speaking import speech, voices
+from greenroom.doors.openai.speaking import speaking_models, speech, voices
 from greenroom.doors.openai.voices import VoiceLists
-from greenroom.doors.safety import Grant
 from greenroom.errors import GreenroomError, Internal
+from greenroom.protocol.grant import Grant
 
 logger = logging.getLogger(__name__)
 
 Endpoint = Callable[[Context, Exchange, Grant], Awaitable[None]]
+_FORMS: Final = frozenset({"audio/transcriptions", "audio/translations"})
+"""paths that take a form; others take JSON"""
 _CLOSE_S: Final = 0.5
 
 
@@ -47,6 +49,7 @@ ENDPOINTS: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     "completions": {"POST": complete},
     "embeddings": {"POST": embed},
     "audio/speech": {"POST": speech},
+    "audio/models": {"GET": speaking_models},
     "audio/voices": {"GET": voices},
     "audio/transcriptions": {"POST": transcribe},
     "audio/translations": {"POST": translate},
@@ -88,6 +91,9 @@ class OpenAIDoor:
         await self._context.backends.close()
         await self._context.models.close()
 
+    async def refuse(self, error: GreenroomError, scope: Scope, receive: Receive, send: Send) -> None:
+        await Exchange(scope, receive, send, self._bodies).fail(failure_of(error))
+
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._bodies)
         self._running[exchange] = asyncio.current_task()
@@ -105,7 +111,8 @@ class OpenAIDoor:
         except GreenroomError as error:
             if exchange.started:
                 logger.warning("%s broke off: %s", exchange.request_id, error.code)
-            await exchange.fail(failure_of(error))
+            # No name for what is told: where it is the error itself, this frame would hold it, and it this frame.
+            await exchange.fail(failure_of(told(self._rooms, HTTPConnection(exchange.scope), error)))
         except Exception:  # the boundary of a request; logged, and answered as internal
             logger.exception("%s broke", exchange.request_id)
             broken = Internal(f"the server failed at this request; its log tells more under {exchange.request_id}")
@@ -123,7 +130,7 @@ class _Application:
 
 
 def _endpoint(exchange: Exchange) -> Endpoint:
-    """:raises UnknownPath, WrongMethod: with what there is."""
+    """:raises UnknownPath, WrongMethod: with what there is. :raises WrongContent:"""
     path = exchange.path.rstrip("/")
     methods = ENDPOINTS.get(path)
     if methods is None and path.startswith("models/"):
@@ -135,4 +142,6 @@ def _endpoint(exchange: Exchange) -> Endpoint:
         raise WrongMethod(
             f"/v1/{path[:200]} takes {', '.join(methods)}, not {exchange.method}", details={"allowed": list(methods)}
         )
+    if exchange.method == "POST" and path not in _FORMS:
+        exchange.require_json()
     return methods[exchange.method]

@@ -12,15 +12,14 @@ from greenroom.bindings.roles import Embedding
 from greenroom.doors.openai.context import Context
 from greenroom.doors.openai.exchange import Exchange
 from greenroom.doors.openai.failures import bad_field, too_large, unsupported
-from greenroom.doors.openai.models import OWN, Target
+from greenroom.doors.openai.models import ALIASES, Target
 from greenroom.doors.openai.requests import EmbeddingRequest, bounded, parse
-from greenroom.doors.safety import Grant
 from greenroom.errors import BindingFailed
 from greenroom.personalities.prompt import estimated_tokens
+from greenroom.protocol.grant import Grant
 from greenroom.session.operations import operation_as
 from greenroom.values import Access, Role
 
-_ALIASES: Final = frozenset({OWN, "text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"})
 _MAX_TEXTS: Final = 2048
 _MAX_BYTES: Final = 16 << 20
 _AT_ONCE: Final = 64
@@ -31,9 +30,11 @@ async def embed(context: Context, exchange: Exchange, grant: Grant) -> None:
     request = parse(EmbeddingRequest, await exchange.body(_MAX_BYTES))
     exchange.watch()
     texts = _texts(request.input, context.config.limits.text_bytes)
-    target = Target(request.model) if request.model in _ALIASES else await context.models.find(request.model)
+    target = (
+        Target(request.model) if request.model in ALIASES[Role.EMBEDDING] else await context.models.find(request.model)
+    )
     session = await context.session(grant)
-    with context.admission.place(Role.EMBEDDING):
+    async with context.admission.place(Role.EMBEDDING):
         loaded = await context.backends.hold(session, Role.EMBEDDING, target, grant.access, {})
         try:
             with guarded(loaded.binding_id):

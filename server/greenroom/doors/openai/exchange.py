@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from greenroom.doors.bounds import Room, silence, too_silent
-from greenroom.doors.openai.failures import Failure, failure_of
+from greenroom.doors.openai.failures import Failure, WrongContent, failure_of
 from greenroom.errors import BadRequest, GreenroomError, TooLarge, TooSlow, Unavailable
 
 Scope = MutableMapping[str, Any]
@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+_JSON: Final = frozenset({"application/json", "application/x-www-form-urlencoded"})
 _STALLED_S: Final = 60.0
 """a client that takes nothing for so long is let go"""
 _LAST_WORD_S: Final = 0.2
@@ -71,6 +72,15 @@ class Exchange:
         return str(values.get(name, [""])[-1])
 
     # the request
+
+    def require_json(self) -> None:
+        """What says nothing of its body, or what curl says of any, may be JSON all the same.
+
+        :raises WrongContent: it says that its body is something else.
+        """
+        kind = self.header("content-type").partition(";")[0].strip().lower()
+        if kind and kind not in _JSON and not kind.endswith("+json"):
+            raise WrongContent(f"the body must be application/json, not {kind[:100]}")
 
     async def body(self, limit: int) -> bytes:
         """:raises TooLarge: more than ``limit`` bytes. :raises ClientLeft, TooSlow: it does not come to its end.
@@ -167,8 +177,10 @@ class Exchange:
             self._task = None
             self._room.give_back(self._held_bytes)
             self._held_bytes = 0
-            if self._watching is not None:
-                self._watching.cancel()
+            # A cancelled task keeps its traceback, and that this exchange: forgotten here, or they hold each other.
+            watching, self._watching = self._watching, None
+            if watching is not None:
+                watching.cancel()
 
     def watch(self) -> None:
         """The request has been read: what comes now is the end of the connection."""

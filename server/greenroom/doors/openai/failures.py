@@ -44,6 +44,10 @@ class Unsupported(BadRequest):
     """Something that OpenAI's API has and this server has not."""
 
 
+class WrongContent(BadRequest):
+    """The body is said to be something else than what the endpoint takes."""
+
+
 class NotServed(BadRequest):
     """An endpoint of OpenAI's API that this server does not have."""
 
@@ -63,6 +67,7 @@ class Failure:
 
 _KINDS: tuple[tuple[type[GreenroomError], int, str, str | None], ...] = (
     (WrongMethod, 405, "invalid_request_error", "method_not_allowed"),
+    (WrongContent, 415, "invalid_request_error", "unsupported_content_type"),
     (UnknownPath, 404, "invalid_request_error", "unknown_url"),
     (ModelNotFound, 404, "invalid_request_error", "model_not_found"),
     (Unsupported, 400, "invalid_request_error", "unsupported_parameter"),
@@ -91,7 +96,7 @@ def failure_of(error: GreenroomError) -> Failure:
     details = error.details or {}
     headers: dict[str, str] = {}
     if status == 429:
-        headers["retry-after"] = str(_RETRY_AFTER_S)
+        headers["retry-after"] = str(details.get("retry_after_s", _RETRY_AFTER_S))
     if "allowed" in details:
         headers["allow"] = ", ".join(details["allowed"])
     if status >= 500 and not error.retryable:

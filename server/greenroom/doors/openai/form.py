@@ -16,9 +16,12 @@ _FIELD_BYTES = 128 << 10
 
 @dataclass(slots=True)
 class Form:
-    """Of a field that stands several times, the last counts; ``[]`` behind a name is left out."""
+    """``[]`` behind a name is left out."""
 
     fields: dict[str, str] = field(default_factory=dict)
+    """of one that stands several times, the last"""
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    """all that stand there"""
     file: bytes | None = None
 
 
@@ -30,10 +33,11 @@ async def read_form(exchange: Exchange, file_bytes: int, all_bytes: int) -> Form
     kind = exchange.header("content-type")
     if not kind.lower().startswith("multipart/form-data"):
         raise BadRequest("the body must be multipart/form-data")
-    values: dict[str, bytearray] = {}
+    parts: list[tuple[str, bytearray]] = []
 
     def open_part(name: str) -> "Take":
-        value = values[name] = bytearray()
+        value = bytearray()
+        parts.append((name, value))
         limit = file_bytes if name == _FILE else _FIELD_BYTES
 
         def take(data: bytes) -> None:
@@ -51,12 +55,14 @@ async def read_form(exchange: Exchange, file_bytes: int, all_bytes: int) -> Form
     except (CallRefused, UploadCut) as error:
         raise BadRequest(str(error)) from None
     form = Form()
-    for name, value in values.items():
+    for name, value in parts:
         if name == _FILE:
             form.file = bytes(value)
             continue
+        bare = name.removesuffix("[]")
         try:
-            form.fields[name.removesuffix("[]")] = value.decode()
+            form.fields[bare] = value.decode()
         except UnicodeDecodeError:
             raise bad_field(name[:80], "is no UTF-8 text") from None
+        form.lists.setdefault(bare, []).append(form.fields[bare])
     return form

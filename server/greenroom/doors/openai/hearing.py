@@ -1,6 +1,8 @@
 """``/v1/audio/transcriptions``: a recording in any form to text."""
 
 import json
+import math
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,22 +14,22 @@ from greenroom.doors.openai.context import Context
 from greenroom.doors.openai.exchange import EVENT_STREAM, Exchange
 from greenroom.doors.openai.failures import NotServed, bad_field
 from greenroom.doors.openai.form import Form, read_form
-from greenroom.doors.openai.models import OWN, Target
+from greenroom.doors.openai.models import ALIASES, Target
 from greenroom.doors.openai.recording import decoded
 from greenroom.doors.openai.requests import bounded
-from greenroom.doors.openai.subtitles import segments, srt, vtt
-from greenroom.doors.safety import Grant
+from greenroom.doors.openai.subtitles import segments, srt, vtt, words
 from greenroom.errors import BindingFailed
 from greenroom.pipeline.chain import closable, unstalled
 from greenroom.pipeline.framing import cut
+from greenroom.protocol.grant import Grant
 from greenroom.session.operations import operation_as
 from greenroom.values import Access, Audio, Role, Transcript
 
-_ALIASES: Final = frozenset({OWN, "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"})
-"""names that clients have built in: they stand for the session's ears"""
 _FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt")
 _FORM_BYTES: Final = 256 << 10
 """what a form may have beside its file"""
+_GRANULARITIES: Final = ("word", "segment")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,}([-_][A-Za-z0-9]+)*")
 _PIECE_MS: Final = 200
 
 
@@ -39,6 +41,8 @@ class _Asked:
     hint: str
     form: str
     stream: bool
+    words: bool
+    """``verbose_json`` is to say when each word was said"""
 
 
 async def transcribe(context: Context, exchange: Exchange, grant: Grant) -> None:
@@ -47,9 +51,9 @@ async def transcribe(context: Context, exchange: Exchange, grant: Grant) -> None
     form = await read_form(exchange, limits.audio_bytes, limits.audio_bytes + _FORM_BYTES)
     exchange.watch()
     asked = _asked(form, limits.text_bytes)
-    target = Target(asked.model) if asked.model in _ALIASES else await context.models.find(asked.model)
+    target = Target(asked.model) if asked.model in ALIASES[Role.STT] else await context.models.find(asked.model)
     session = await context.session(grant)
-    with context.admission.place(Role.STT):
+    async with context.admission.place(Role.STT):
         audio = await decoded(asked.audio, limits.audio_s)
         changes = {"language": asked.language} if asked.language else {}
         loaded = await context.backends.hold(session, Role.STT, target, grant.access, changes)
@@ -59,7 +63,7 @@ async def transcribe(context: Context, exchange: Exchange, grant: Grant) -> None
                 heard = _heard(ears, audio, asked.hint, context.config.turn.timeout_s, loaded.binding_id)
                 async with aclosing(heard) as transcripts:
                     if asked.stream:
-                        await _as_events(exchange, transcripts)
+                        await _as_events(exchange, transcripts, grow=ears.partials_grow)
                     else:
                         await _whole(exchange, asked, audio, await _final(transcripts))
         finally:
@@ -85,14 +89,32 @@ def _asked(form: Form, text_bytes: int) -> _Asked:
     flag = form.fields.get("stream", "false").lower()
     if flag not in ("true", "false", "1", "0", ""):
         raise bad_field("stream", "wanted true or false")
+    granularities = form.lists.get("timestamp_granularities", [])
+    if any(one not in _GRANULARITIES for one in granularities):
+        raise bad_field("timestamp_granularities", f"wanted {' or '.join(_GRANULARITIES)}")
+    _check_temperature(form.fields.get("temperature", ""))
+    language = bounded("language", form.fields.get("language", ""), 64)
+    if language and not _LANGUAGE.fullmatch(language):
+        raise bad_field("language", "wanted a language such as en")
     return _Asked(
         model,
         form.file,
-        bounded("language", form.fields.get("language", ""), 64),
+        language,
         bounded("prompt", form.fields.get("prompt", ""), text_bytes),
         wanted,
         flag in ("true", "1"),
+        "word" in granularities,
     )
+
+
+def _check_temperature(text: str) -> None:
+    """Recognisers here have none; what is no temperature is refused all the same. :raises BadRequest:"""
+    try:
+        good = not text or 0 <= float(text) <= 1
+    except ValueError:
+        good = False
+    if not good:
+        raise bad_field("temperature", "wanted a number from 0 to 1")
 
 
 async def _heard(
@@ -124,46 +146,43 @@ async def _whole(exchange: Exchange, asked: _Asked, audio: Audio, text: str) -> 
         case "vtt":
             await exchange.whole(vtt(segments(text, seconds)).encode(), "text/vtt; charset=utf-8")
         case "verbose_json":
+            found = segments(text, seconds)
             await exchange.json(
                 {
                     "task": "transcribe",
                     "language": asked.language or "unknown",
                     "duration": seconds,
                     "text": text,
-                    "segments": [segment.wire(index) for index, segment in enumerate(segments(text, seconds))],
+                    "segments": [segment.wire(index) for index, segment in enumerate(found)],
+                    **({"words": words(found)} if asked.words else {}),
+                    "usage": _usage(audio),
                 }
             )
         case _:
-            usage = {"type": "duration", "seconds": round(seconds)}
-            await exchange.json({"text": text, "usage": usage})
+            await exchange.json({"text": text, "usage": _usage(audio)})
 
 
-async def _as_events(exchange: Exchange, transcripts: AsyncGenerator[Transcript, None]) -> None:
-    """Partials may still change: what two of them agree on is told, up to a whole word; the end has the last say."""
+def _usage(audio: Audio) -> dict[str, Any]:
+    """By the second, each that was begun."""
+    return {"type": "duration", "seconds": math.ceil(audio.duration_ms / 1000)}
+
+
+async def _as_events(exchange: Exchange, transcripts: AsyncGenerator[Transcript, None], *, grow: bool) -> None:
+    """The deltas joined are the text, as clients count on: partials that may still change are not told.
+
+    :param grow: they may not; see ``SpeechToText.partials_grow``.
+    """
     exchange.will_stream(EVENT_STREAM)
-    told = before = ""
+    told = ""
     async for transcript in transcripts:
         text = transcript.text
-        agreed = text if transcript.final else agreed_words(before, text)
-        before = text
-        if agreed.startswith(told) and len(agreed) > len(told):
-            await exchange.write(_event({"type": "transcript.text.delta", "delta": agreed[len(told) :]}))
-            told = agreed
+        if (grow or transcript.final) and text.startswith(told) and len(text) > len(told):
+            await exchange.write(_event({"type": "transcript.text.delta", "delta": text[len(told) :]}))
+            told = text
         if transcript.final:
             await exchange.end(_event({"type": "transcript.text.done", "text": text}))
             return
     raise BindingFailed("the transcription ended without its text", retryable=True)
-
-
-def agreed_words(one: str, other: str) -> str:
-    """The words that both begin with, without the last, which may still grow."""
-    size = 0
-    for size, (left, right) in enumerate(zip(one, other, strict=False)):  # noqa: B007 -- its last value is the result
-        if left != right:
-            break
-    else:
-        size = min(len(one), len(other))
-    return other[: other.rfind(" ", 0, size)] if " " in other[:size] else ""
 
 
 def _event(value: Any) -> bytes:

@@ -138,10 +138,8 @@ def _calls(given: Any, place: str) -> tuple[ToolCall, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """``choice``: what a backend that can be told is told, as OpenAI has it; ``None``: the model decides."""
-
     specs: tuple[ToolSpec, ...] = ()
-    choice: Any = None
+    must_call: bool = False
 
 
 def tools_of(given: Sequence[Any] | None, choice: Any) -> Tools:
@@ -154,7 +152,7 @@ def tools_of(given: Sequence[Any] | None, choice: Any) -> Tools:
     if choice == "required":
         if not specs:
             raise bad_field("tool_choice", "there are no tools to choose from")
-        return Tools(specs, choice)
+        return Tools(specs, must_call=True)
     function = choice.get("function") if isinstance(choice, Mapping) else None
     wanted = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(wanted, str):
@@ -162,7 +160,7 @@ def tools_of(given: Sequence[Any] | None, choice: Any) -> Tools:
     chosen = tuple(spec for spec in specs if spec.name == wanted)
     if not chosen:
         raise bad_field("tool_choice", "names a tool that is not among tools")
-    return Tools(chosen, {"type": "function", "function": {"name": wanted}})
+    return Tools(chosen, must_call=True)
 
 
 def _tool(item: Any, place: str) -> ToolSpec:

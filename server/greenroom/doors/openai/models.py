@@ -11,7 +11,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from greenroom.bindings.discovery import FoundBinding
 from greenroom.doors.openai.failures import ModelNotFound
@@ -22,7 +23,20 @@ from greenroom.session.models import models_of
 from greenroom.session.session import Session
 from greenroom.values import Role
 
-OWN = "greenroom"
+OWN: Final = "greenroom"
+ALIASES: Final[Mapping[Role, frozenset[str]]] = MappingProxyType(
+    {
+        Role.TTS: frozenset((OWN, "tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")),
+        Role.STT: frozenset(
+            (
+                *(OWN, "whisper-1", "gpt-transcribe", "gpt-4o-transcribe"),
+                *("gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2025-12-15"),
+            )
+        ),
+        Role.EMBEDDING: frozenset((OWN, "text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002")),
+    }
+)
+"""names that clients have built in: they stand for what the session has of that role"""
 _LISTED_S = 15.0
 """how long a list of models is believed"""
 _LOOK_S = 4.0
@@ -137,11 +151,23 @@ class ModelDirectory:
             listed += models
         return [one.wire(self.created) for one in listed]
 
+    def speaking(self) -> list[dict[str, Any]]:
+        """The session's voice by the names that clients know, and the bindings that speak."""
+        ready = [
+            one for one in self._house.bindings.all().values() if one.status == "ready" and Role.TTS in one.card.roles
+        ]
+        names = [(name, name) for name in sorted(ALIASES[Role.TTS])] + [(one.id, one.card.name) for one in ready]
+        return [{"id": name, "name": title or name} for name, title in names]
+
     async def entry(self, session: Session, name: str) -> dict[str, Any]:
         """:raises ModelNotFound: nothing goes by that name."""
+        if name != OWN and any(name in names for names in ALIASES.values()):
+            return Listed(name, "greenroom").wire(self.created)
         target = await self.find(name)
         if target.binding:
-            await self.check(session, target, Role.T2T)
+            has = self._house.bindings.get(target.binding).card.roles
+            role = next((role for role in (Role.T2T, *ALIASES) if role in has), Role.T2T)
+            await self.check(session, target, role)
             return Listed(name, target.binding).wire(self.created)
         who = target.personality
         if who is None:

@@ -65,6 +65,7 @@ def _chunks_before_sound(data: bytes) -> int:
 
 
 def _decode(av: Any, data: bytes, longest_s: float) -> Audio:
+    """One that was cut off, as a recorder leaves it that was stopped, is taken as far as it goes."""
     pieces: list[bytes] = []
     size = 0
     resampler = av.AudioResampler(format="s16", layout="mono", rate=_RATE_HZ)
@@ -81,12 +82,14 @@ def _decode(av: Any, data: bytes, longest_s: float) -> Audio:
                     size += len(piece)
                 if size > longest_s * _RATE_HZ * 2:
                     raise _too_long(longest_s)
-            for shaped in resampler.resample(None):
-                pieces.append(bytes(shaped.planes[0])[: shaped.samples * 2])
     except (av.error.FFmpegError, ValueError) as error:
-        raise bad_field(
-            "file", f"cannot be read as a recording ({type(error).__name__}); wav, mp3, m4a, ogg, webm and flac can"
-        ) from None
+        if not size:
+            raise bad_field(
+                "file", f"cannot be read as a recording ({type(error).__name__}); wav, mp3, m4a, ogg, webm and flac can"
+            ) from None
+    if size:
+        for shaped in resampler.resample(None):
+            pieces.append(bytes(shaped.planes[0])[: shaped.samples * 2])
     return Audio(b"".join(pieces), _RATE_HZ)
 
 

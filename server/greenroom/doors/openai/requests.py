@@ -80,6 +80,7 @@ class Generation(Request):
     repetition_penalty: Annotated[float | None, Field(ge=0, le=10)] = None
     n: int | None = None
     logprobs: Any = None
+    logit_bias: dict[str, Any] | None = None
     user: Annotated[str | None, BeforeValidator(_text_or_nothing)] = None
 
     @property
@@ -107,11 +108,14 @@ class Generation(Request):
             raise unsupported("n", "one answer is given; ask again for another")
         if self.logprobs not in (None, False):
             raise unsupported("logprobs", "probabilities of tokens are not given")
+        if self.logit_bias:
+            raise unsupported("logit_bias", "the numbers of tokens are another model's")
 
 
 class ChatRequest(Generation):
     messages: Annotated[list[Any], Field(min_length=1, max_length=10_000)]
     max_completion_tokens: MaxTokens = None
+    reasoning_effort: Annotated[str | None, Field(max_length=_MAX_NAME)] = None
     tools: Annotated[list[Any] | None, Field(max_length=1024)] = None
     tool_choice: Any = None
     response_format: dict[str, Any] | None = None

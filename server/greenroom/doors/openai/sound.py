@@ -9,11 +9,13 @@ import asyncio
 import importlib
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Final, Protocol
 
 from greenroom.bindings.pcm import MonoConverter
+from greenroom.doors.openai.flac import with_length
 from greenroom.errors import Unavailable
 from greenroom.values import Audio
 
@@ -60,7 +62,19 @@ async def load_av(what: str) -> Any:
 
 async def encoded(sounds: AsyncIterator[Audio], form: str, speed: float, av: Any) -> AsyncGenerator[bytes, None]:
     """``av``: what :func:`load_av` gave; ``None`` for what does not need it, or where it is not there."""
-    stage: _Stage = _Plain() if av is None else _Encoder(av, form, speed)
+    if av is None:
+        pieces = _pieces(_Plain(), sounds, form)
+    else:
+        encoder = _Encoder(av, form, speed)
+        pieces = _pieces(encoder, sounds, form)
+        if form == "flac":
+            pieces = with_length(pieces, lambda: encoder.samples)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield piece
+
+
+async def _pieces(stage: _Stage, sounds: AsyncIterator[Audio], form: str) -> AsyncGenerator[bytes, None]:
     head = wav_head() if form == "wav" else b""
     async for audio in sounds:
         if audio.pcm and (data := await _fed(stage, audio)):
@@ -128,6 +142,11 @@ class _Encoder:
             self._stream.codec_context.layout = "mono"
             if bit_rate:
                 self._stream.bit_rate = bit_rate
+
+    @property
+    def samples(self) -> int:
+        """that were encoded"""
+        return self._samples
 
     def feed(self, audio: Audio) -> bytes:
         pcm = self._shaped.feed(audio)

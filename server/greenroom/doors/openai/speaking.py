@@ -11,20 +11,18 @@ from greenroom.bindings.roles import AudioFilter, TextToSpeech
 from greenroom.doors.openai.context import Context
 from greenroom.doors.openai.exchange import EVENT_STREAM, Exchange
 from greenroom.doors.openai.failures import bad_field
-from greenroom.doors.openai.models import OWN, Target
+from greenroom.doors.openai.models import ALIASES, OWN, Target
 from greenroom.doors.openai.requests import SpeechRequest, bounded, parse
 from greenroom.doors.openai.sound import MEDIA_TYPES, encoded, load_av, needs_av
-from greenroom.doors.safety import Grant
 from greenroom.errors import BindingFailed, GreenroomError, Unavailable
 from greenroom.personalities.folder import Personality
 from greenroom.pipeline.chain import closable, stacked, unstalled
 from greenroom.pipeline.sentences import SentenceSplitter
+from greenroom.protocol.grant import Grant
 from greenroom.session.operations import operation_as
 from greenroom.session.session import Session
 from greenroom.values import Access, Audio, Role, SpeechText
 
-_ALIASES: Final = frozenset({OWN, "tts-1", "tts-1-hd", "gpt-4o-mini-tts"})
-"""names that clients have built in: they stand for the session's voice"""
 _DEFAULT_FORMAT: Final = "mp3"
 _MAX_SPEECH_BYTES: Final = 2 << 20
 
@@ -40,7 +38,7 @@ async def speech(context: Context, exchange: Exchange, grant: Grant) -> None:
     form, speed = request.response_format or _DEFAULT_FORMAT, request.speed or 1.0
     session = await context.session(grant)
     target, character = await _target(context, request.model)
-    with context.admission.place(Role.TTS):
+    async with context.admission.place(Role.TTS):
         av = await _av(form, speed)
         async with AsyncExitStack() as held:
             voices = _voices_of(session, character)
@@ -75,7 +73,7 @@ def _sentences(text: str) -> list[str]:
 
 async def _target(context: Context, name: str) -> tuple[Target, Personality | None]:
     """-> what speaks, and the character whose voice it has (``None``: the session's)"""
-    if name in _ALIASES:
+    if name in ALIASES[Role.TTS]:
         return Target(name), None
     target = await context.models.find(name)
     return target, target.personality
@@ -133,6 +131,12 @@ async def _as_events(exchange: Exchange, pieces: AsyncGenerator[bytes, None]) ->
     await exchange.end(f"data: {done}\n\n".encode("ascii"))
 
 
+async def speaking_models(context: Context, exchange: Exchange, grant: Grant) -> None:
+    """What may stand as ``model`` in a request for speech, beside the characters; Open WebUI asks."""
+    exchange.watch()
+    await exchange.json({"object": "list", "models": context.models.speaking()})
+
+
 async def voices(context: Context, exchange: Exchange, grant: Grant) -> None:
     """Those of the session's voice, or of the binding that ``?model=`` names."""
     exchange.watch()
@@ -144,5 +148,7 @@ async def voices(context: Context, exchange: Exchange, grant: Grant) -> None:
         known = await context.voices.of(loaded)
     finally:
         await loaded.release()
-    listed = [{"id": one.id, "name": one.name, "language": one.language, "gender": one.gender} for one in known]
+    listed = [
+        {"id": one.id, "name": one.name or one.id, "language": one.language, "gender": one.gender} for one in known
+    ]
     await exchange.json({"object": "list", "voices": listed})

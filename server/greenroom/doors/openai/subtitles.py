@@ -43,6 +43,22 @@ def segments(text: str, seconds: float) -> list[Segment]:
     return found
 
 
+def words(found: Sequence[Segment]) -> list[dict[str, Any]]:
+    """As ``verbose_json`` has them; those of a sentence share its time by their length."""
+    shared: list[dict[str, Any]] = []
+    for one in found:
+        pieces = one.text.split()
+        whole = sum(map(len, pieces))
+        length_s = one.end_s - one.start_s
+        at = 0
+        for piece in pieces:
+            start_s = one.start_s + length_s * at / whole
+            at += len(piece)
+            end_s = one.start_s + length_s * at / whole
+            shared.append({"word": piece, "start": round(start_s, 3), "end": round(end_s, 3)})
+    return shared
+
+
 def srt(found: Sequence[Segment]) -> str:
     return "".join(
         f"{number}\n{_clock(one.start_s, ',')} --> {_clock(one.end_s, ',')}\n{one.text}\n\n"

@@ -4,9 +4,9 @@ import base64
 from abc import abstractmethod
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainSerializer, StrictBool, WithJsonSchema
 
-from greenroom.doors.rest.spellings import Moment, NamedByType
+from greenroom.doors.rest.spellings import A_NUMBER, Moment, NamedByType
 from greenroom.protocol.commands import (
     CancelJob,
     Command,
@@ -33,6 +33,7 @@ from greenroom.protocol.commands import (
 )
 from greenroom.protocol.fields import (
     MAX_LIST_ITEMS,
+    MAX_NAME_CHARS,
     Channels,
     FilledText,
     Name,
@@ -43,7 +44,7 @@ from greenroom.protocol.fields import (
     ShortText,
     Text,
 )
-from greenroom.values import Role
+from greenroom.protocol.jobs import AnyRole
 
 PcmText = Annotated[
     Pcm,
@@ -71,7 +72,7 @@ class Body(BaseModel):
 
 class ResponseBody(Body):
     include_audio: Annotated[
-        bool,
+        StrictBool,
         Field(
             validation_alias=AliasChoices("include_audio", "output_audio"),
             description="the answer is spoken, too, if a voice is loaded",
@@ -94,7 +95,7 @@ class ContextConfigureBody(Body):
         dict[Name, Name] | None, Field(max_length=1000, description="names as they come: names in the script")
     ] = None
     character_name: Annotated[ShortText | None, Field(description="empty: the personality's")] = None
-    history_length: Annotated[int | None, Field(ge=1, le=10_000, description="lines of the script")] = None
+    history_length: Annotated[int | None, Field(ge=1, le=10_000, description="lines of the script"), A_NUMBER] = None
     instruction_prompt_filename: Annotated[
         ShortText | None, Field(description="file of prompts/instructions/, with or without .txt; empty: none")
     ] = None
@@ -128,9 +129,9 @@ class ConversationTextBody(Body):
 class ConversationAudioBody(Body):
     user: Name
     audio_bytes: PcmText
-    sr: SampleRate
-    sw: SampleWidth
-    ch: Channels
+    sr: Annotated[SampleRate, A_NUMBER]
+    sw: Annotated[SampleWidth, A_NUMBER]
+    ch: Annotated[Channels, A_NUMBER]
     timestamp: Annotated[Moment | None, Field(description="seconds since 1970, or ISO 8601; absent: now")] = None
 
     def command(self) -> Command:
@@ -204,8 +205,14 @@ class OperationConfigureBody(Body):
 
 
 class OperationUseBody(Body):
-    role: Annotated[Role, Field(validation_alias=AliasChoices("role", "type"))]
-    id: Annotated[Name | None, Field(description="absent: the one that is loaded, or all filters of the role")] = None
+    role: Annotated[AnyRole, Field(validation_alias=AliasChoices("role", "type", "op_type"))]
+    id: Annotated[
+        Name | None,
+        Field(
+            validation_alias=AliasChoices("id", "op_id"),
+            description="absent: the one that is loaded, or all filters of the role",
+        ),
+    ] = None
     payload: Annotated[Settings, Field(description="what the role takes: content; or audio_bytes, sr, sw, ch; ...")]
 
     def command(self) -> Command:
@@ -237,10 +244,12 @@ class CancelBody(Body):
     """Of the one endpoint that queues no job."""
 
     job_id: Name
-    reason: Annotated[ShortText, Field(description="told to everybody, with the end of the job")] = ""
+    reason: Annotated[
+        Text | None, Field(description=f"told to everybody, with the end of the job; {MAX_NAME_CHARS} characters of it")
+    ] = None
 
     def command(self) -> Command:
-        return CancelJob(job_id=self.job_id, reason=self.reason)
+        return CancelJob(job_id=self.job_id, reason=(self.reason or "")[:MAX_NAME_CHARS])
 
 
 def members(body: Body) -> dict[str, Any]:

@@ -11,15 +11,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from greenroom.doors.door import DoorCaller, Rooms, grant_of
+from greenroom.doors.door import DoorCaller, Rooms, grant_of, told
 from greenroom.doors.rest.endpoints import CANCEL, ENDPOINTS, Endpoint
 from greenroom.doors.rest.given import given_config
 from greenroom.doors.rest.reading import Bodies
 from greenroom.doors.rest.wire import failure, reply
-from greenroom.doors.safety import Grant, Source
+from greenroom.doors.safety import Source
 from greenroom.doors.socketio.dispatch import internal_error
 from greenroom.errors import BadRequest, Conflict, Forbidden, GreenroomError, NotFound, Unavailable
 from greenroom.protocol.commands import Command, ConfigGet, ListOperations
+from greenroom.protocol.grant import Grant
 from greenroom.values import Access
 
 PREFIX: Final = "/api"
@@ -79,6 +80,11 @@ class RestDoor:
 
     # one request
 
+    async def refuse(self, error: GreenroomError, scope: Scope, receive: Receive, send: Send) -> None:
+        response = failure(error)
+        self._let_pages_read(response, Source.of(scope))
+        await response(scope, receive, send)
+
     async def answer(self, request: Request, handlers: Mapping[str, _Handler], *, public: bool) -> Response:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 -- a server runs each request in a task
@@ -87,7 +93,7 @@ class RestDoor:
         try:
             response = await self._answer(request, handlers, source, public=public)
         except GreenroomError as error:
-            response = failure(error)
+            response = failure(told(self._rooms, request, error))
         except ClientDisconnect:
             response = failure(BadRequest("the request ended too early"))
         except Exception:  # noqa: BLE001 -- the boundary of one event
@@ -120,7 +126,7 @@ class RestDoor:
             return _Asked(request, Grant(Access.VIEWER), default)
         grant = grant_of(guard, request)
         wanted = request.query_params.get("session") or request.headers.get(SESSION_HEADER)
-        name = wanted or (default if grant.opens(default) else min(grant.sessions))
+        name = wanted or grant.session_or(default)
         grant.require_session(name)
         return _Asked(request, grant, name)
 
@@ -158,9 +164,9 @@ class RestDoor:
     # what is asked
 
     async def _execute(self, asked: _Asked, command: Command) -> Mapping[str, Any]:
-        asked.grant.require(command.access, command.event)
+        command.permit(asked.grant)
         handle = await self._rooms.sessions.get(asked.session)
-        caller = DoorCaller(label="rest", access=asked.grant.access)
+        caller = DoorCaller(label="rest", grant=asked.grant)
         try:
             return await handle.execute(command, caller)
         finally:

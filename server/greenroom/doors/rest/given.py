@@ -1,5 +1,6 @@
 """The configuration as jaison shows it: what somebody wrote, under jaison's names where it has one, and no default."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,9 @@ _UNSAVED = "Unsaved"
 def given_config(current: CurrentConfig) -> dict[str, Any]:
     """Empty where nobody wrote anything; else with ``current_config``, the name."""
     given = _copied(current.given)
-    if not given and not current.name:
+    if not given and not current.unused and not current.name:
         return {}
-    found: dict[str, Any] = {}
+    found = _copied(current.unused)
     prompter = {name: value for name, path in PROMPTER.items() if (value := _taken(given, path)) is not None}
     if prompter:
         found["prompter"] = prompter
@@ -30,7 +31,8 @@ def _copied(value: Any) -> Any:
         return {str(key): _copied(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_copied(item) for item in value]
-    return value
+    plain = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if plain else str(value)
 
 
 def _taken(data: dict[str, Any], path: tuple[str, ...]) -> Any:

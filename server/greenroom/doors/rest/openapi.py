@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from greenroom import __version__
-from greenroom.doors.rest.bodies import members
+from greenroom.doors.rest.bodies import ConfigUpdateBody, members
 from greenroom.doors.rest.endpoints import CANCEL, ENDPOINTS, Endpoint
 from greenroom.values import Role
 
@@ -17,6 +17,7 @@ _FAILURES: Final[Mapping[str, str]] = {
     "401": "No token, or an unknown one",
     "403": "The token's role or session, or the page's origin, does not allow it",
     "413": "The body, a text or a recording is too large",
+    "429": "More requests than are taken from one client; `Retry-After` says when to go on",
     "500": "The server failed; its log tells more",
     "503": "Too many jobs wait, or the server is shutting down",
 }
@@ -125,28 +126,36 @@ def _paths() -> dict[str, Any]:
     return paths
 
 
-_EDGE: Final = r"[^\s/\\\x00-\x1f\x7f]"
-_SESSION_NAME: Final = rf"^{_EDGE}([^/\\\x00-\x1f\x7f]{{0,62}}{_EDGE})?$"
+_EDGE: Final = r"[^\s/\\\x00-\x1f\x7f\x85]"  # \s is without \x85 where regular expressions are ECMA's
+_SESSION_NAME: Final = rf"^({_EDGE}([^/\\\x00-\x1f\x7f]{{0,62}}{_EDGE})?)?$"
 _SESSION: Final = {
     "name": "session",
     "in": "query",
     "required": False,
-    "description": "name of a session; absent: the default one",
+    "description": "name of a session; absent or empty: the default one",
     "schema": {"type": "string", "pattern": _SESSION_NAME},
 }
 
 
+_FIELDS_THEMSELVES: Final = {
+    "type": "object",
+    "description": "The same without `config_d` around it.",
+    "minProperties": 1,
+    "not": {"required": ["config_d"]},
+}
+
+
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    required = any(field.is_required() for field in endpoint.body.model_fields.values())
+    schema: dict[str, Any] = {"$ref": f"#/components/schemas/{endpoint.body.__name__}"}
+    if not required:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    elif endpoint.body is ConfigUpdateBody:
+        schema = {"anyOf": [schema, _FIELDS_THEMSELVES]}
     body: dict[str, Any] = {
-        "content": {
-            "application/json": {
-                "schema": {"$ref": f"#/components/schemas/{endpoint.body.__name__}"},
-                "example": members(endpoint.example),
-            }
-        }
+        "required": required,
+        "content": {"application/json": {"schema": schema, "example": members(endpoint.example)}},
     }
-    if any(field.is_required() for field in endpoint.body.model_fields.values()):
-        body["required"] = True
     if endpoint is CANCEL:
         responses = _responses(JobCancelled, "Job flagged for cancellation", None)
     else:

@@ -4,8 +4,15 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from greenroom.protocol.fields import Timestamp
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "wanted a number, not a truth value")
+    return value
 
 
 def _seconds(value: Any) -> Any:
@@ -24,7 +31,10 @@ def _with_role(value: Any) -> Any:
     return value
 
 
-Moment = Annotated[Timestamp, BeforeValidator(_seconds)]
+A_NUMBER = BeforeValidator(_no_truth)
+"""``true`` is not 1 here."""
+
+Moment = Annotated[Timestamp, BeforeValidator(_seconds), A_NUMBER]
 """A number of seconds since 1970, or ISO 8601."""
 
 NamedByType = BeforeValidator(_with_role)

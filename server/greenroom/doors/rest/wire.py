@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from greenroom.doors.rates import TooMany
 from greenroom.errors import (
     BadRequest,
     BindingFailed,
@@ -30,6 +31,7 @@ _STATUS: Final[Mapping[type[GreenroomError], int]] = {
     Conflict: 409,
     Cancelled: 409,
     TooLarge: 413,
+    TooMany: 429,
     TooSlow: 429,
     BindingFailed: 502,
     Busy: 503,
@@ -58,5 +60,5 @@ def failure(error: GreenroomError, status: int | None = None) -> Response:
     if isinstance(error, Unauthorized):
         answer.headers["www-authenticate"] = "Bearer"
     if isinstance(error, Busy):
-        answer.headers["retry-after"] = "1"
+        answer.headers["retry-after"] = str((error.details or {}).get("retry_after_s", 1))
     return answer

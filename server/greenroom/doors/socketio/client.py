@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from greenroom.doors.safety import Grant, Source
+from greenroom.doors.discretion import Discretion
+from greenroom.doors.rates import BURST, PER_S, TokenBucket
+from greenroom.doors.safety import Source
 from greenroom.doors.socketio import lollms
 from greenroom.doors.socketio.engine import Link
 from greenroom.doors.socketio.outbox import Outbox
-from greenroom.doors.socketio.receiving import Assembler, Inbox, TokenBucket
+from greenroom.doors.socketio.receiving import Assembler, Inbox
 from greenroom.doors.socketio.wire import ack_packet, encode_body, event_packet
 from greenroom.protocol.connect import ConnectAuth
 from greenroom.protocol.events import Event, payload
+from greenroom.protocol.grant import Grant
 from greenroom.session.handle import Reply, SessionHandle
 from greenroom.values import Access, new_id
 
@@ -29,8 +32,8 @@ class Limits:
     send_packets: int = 8
     inbox_events: int = 64
     inbox_bytes: int = 24 * 1024 * 1024
-    requests_per_s: float = 200
-    requests_burst: int = 400
+    requests_per_s: float = PER_S
+    requests_burst: int = BURST
     flood_per_s: float = 100
     """events refused as busy a second, in the long run, before the client is closed"""
     flood_burst: int = 2000
@@ -77,12 +80,21 @@ class Client:
     :param sid: engine.io's id, a secret of this client; ``client_id`` is what others may see.
     """
 
-    def __init__(self, sid: str, socket: Any, source: Source, outbox: Outbox, limits: Limits) -> None:
+    def __init__(
+        self,
+        sid: str,
+        socket: Any,
+        source: Source,
+        outbox: Outbox,
+        limits: Limits,
+        discretion: Discretion,
+    ) -> None:
         self.sid = sid
         self.socket = socket
         self.source = source
         self.outbox = outbox
         self.limits = limits
+        self.discretion = discretion
         self.link: Link | None = None
         self.state = State.OPEN
         self.assembler = Assembler()
@@ -138,11 +150,13 @@ class Client:
         self._numbers[request_id] = number
         if len(self._numbers) > _REQUESTS_COUNTED:
             self._numbers.popitem(last=False)
+        event = self.discretion.event(event, self.access)
         body = encode_body({**payload(event), "request_id": request_id, "n": number})
         self.outbox.send(event_packet(event.name, body))
 
     def tell(self, event: Event) -> None:
         """An event of the connection itself, in no request's and no session's count."""
+        event = self.discretion.event(event, self.access)
         self.outbox.send(event_packet(event.name, encode_body(payload(event))))
 
 
@@ -165,6 +179,10 @@ class Request:
         return self._client.label
 
     @property
+    def grant(self) -> Grant:
+        return self._client.grant
+
+    @property
     def access(self) -> Access:
         return self._client.access
 
@@ -179,12 +197,14 @@ class Request:
         """Acknowledgement and reply event; the first answer counts."""
         if self.answered:
             return
-        answer, names = lollms.success(self._event, self._arguments, reply)
+        shown = self._client.discretion.reply(reply, self.access)
+        answer, names = lollms.success(self._event, self._arguments, shown)
         self._answer(answer, [(name, answer) for name in names])
 
     def refuse(self, error: dict[str, Any]) -> None:
         """The failed acknowledgement, unless it has been sent, and the events that tell of the failure."""
-        answer, told = lollms.failure(self._event, self._arguments, error)
+        shown = self._client.discretion.failed(error, self.access)
+        answer, told = lollms.failure(self._event, self._arguments, shown)
         self._answer(answer, told)
 
     def _answer(self, answer: dict[str, Any], told: list[tuple[str, dict[str, Any]]]) -> None:

@@ -42,7 +42,7 @@ class Dispatcher:
         try:
             data = lollms.normalise(message.event, message.arguments)
             command = parse_command(message.event, data)
-            client.grant.require(command.access, command.event)
+            command.permit(client.grant)
             request.accept(await self._answer(client, command, request))
         except GreenroomError as error:
             request.refuse(error.payload())

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Final, Self
 
+from greenroom.doors.discretion import Discretion
 from greenroom.doors.safety import Guard, Source
 from greenroom.doors.socketio import membership, wire
 from greenroom.doors.socketio.client import Client, Limits, State
@@ -42,11 +43,13 @@ class SocketDoor:
         *,
         limits: Limits | None = None,
         default_session: str = "main",
+        discretion: Discretion | None = None,
     ) -> None:
         self._sessions = sessions
         self._guard = guard
         self._limits = limits or Limits()
         self._default_session = default_session
+        self._discretion = discretion or Discretion()
         self.counts = DoorCounts()
         self._clients: dict[str, Client] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -155,7 +158,7 @@ class SocketDoor:
         return client.link if client is not None and socket.upgraded and not socket.upgrading else None
 
     def _admit(self, sid: str, socket: Any, source: Source, outbox: Outbox) -> Client:
-        client = Client(sid, socket, source, outbox, self._limits)
+        client = Client(sid, socket, source, outbox, self._limits, self._discretion)
         loop = asyncio.get_running_loop()
         slow = (TooSlow.code, "more waits for this client than can be kept; connect again to resume")
         # Later: this may be called while the session is in the middle of telling something.
@@ -183,6 +186,7 @@ class SocketDoor:
         if client.link is not None and not client.outbox.ended.is_set():
             # engine.io waits for its writer, and its writer for a peer that may never read again.
             client.link.abort()
+        client.outbox.let_go()
 
     def _depart(self, client: Client) -> None:
         if client.timer is not None:
@@ -289,7 +293,7 @@ class SocketDoor:
         grant = self._guard.grant(auth.token, auth.role)
         name = auth.session
         if name is None:
-            name = self._default_session if grant.opens(self._default_session) else min(grant.sessions)
+            name = grant.session_or(self._default_session)
         grant.require_session(name)
         handle = await self._sessions.get(name)
         arrival = await membership.prepare(handle, auth.epoch, auth.last_seq) if auth.session is not None else None

@@ -15,6 +15,7 @@ import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
@@ -95,7 +96,8 @@ class Link:
         Straight to the transport: a server's data frames are the same for every peer and change nothing of the
         connection's state, and the way through engine.io and ASGI costs four turns of the event loop.
         """
-        self._websocket.transport.writelines(frames)
+        # not writelines: in Python 3.12.0-8 and 3.13.0-1 that takes without end and never says that it is full
+        self._websocket.transport.write(b"".join(frames))
 
     def abort(self) -> None:
         """Drop the connection at once, whatever waits in it."""
@@ -149,7 +151,13 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         owner = getattr(target, "__self__", self)
         if owner is not self:
             self._pings[owner] = task
+            task.add_done_callback(partial(self._pinged, owner))
         return task
+
+    def _pinged(self, owner: object, task: asyncio.Task[Any]) -> None:
+        """Also of a connection that was let go of before: its last pong may come behind its end."""
+        if self._pings.get(owner) is task:
+            del self._pings[owner]
 
     def let_go(self, peer: object) -> None:
         """A connection has ended: nothing waits for it any more."""
@@ -169,6 +177,43 @@ def acceptable(frame: str) -> bool:
     if frame[:1] == "4":
         return "0" <= frame[1:2] <= "6"
     return frame in _CONTROL_FRAMES
+
+
+class _Ended(OSError):
+    """A websocket, as engine.io's own error says it."""
+
+
+class _Incoming:
+    """What engine.io reads a request or a websocket from.
+
+    engine.io leaves circles behind: a class that it makes for each request and that holds this, and a frame that holds
+    the task that reads, which holds the error with which it ended, which holds the frame. What hangs on them is let go
+    of here, or all of a client would stay in memory until Python looks for garbage.
+
+    :param passes: whether a websocket's message is taken; it ends with the first that is not.
+    """
+
+    def __init__(self, receive: Receive, passes: Callable[[Message], bool] = lambda _: True) -> None:
+        self._receive: Receive | None = receive
+        self._passes: Callable[[Message], bool] | None = passes
+        self._ends: list[_Ended] = []
+
+    async def __call__(self) -> Message:
+        """:raises _Ended: a websocket has."""
+        if self._receive is None or self._passes is None:
+            raise _Ended
+        message = await self._receive()
+        ended = message["type"] == "websocket.disconnect"
+        if ended or (message["type"] == "websocket.receive" and not self._passes(message)):
+            self._ends.append(_Ended())
+            raise self._ends[-1]
+        return message
+
+    def let_go(self) -> None:
+        self._receive = self._passes = None
+        for end in self._ends:
+            end.__traceback__ = None
+        self._ends.clear()
 
 
 class Gate:
@@ -208,7 +253,11 @@ class Gate:
         elif scope["method"] == "POST":
             await self._post(sid, receive, send)
         elif scope["method"] == "GET":
-            await self._engine.handle_request(scope, receive, send)
+            incoming = _Incoming(receive)
+            try:
+                await self._engine.handle_request(scope, incoming, send)
+            finally:
+                incoming.let_go()
         else:
             await respond(send, 405, {"code": 2, "message": "Bad handshake method"})
 
@@ -254,15 +303,12 @@ class Gate:
         if sid is not None:
             self._peers.linked(sid, link)
 
-        async def gated() -> Message:
-            message = await receive()
-            if message["type"] != "websocket.receive" or self._passes(message, link):
-                return message
-            return {"type": "websocket.disconnect", "code": 1002}
-
+        incoming = _Incoming(receive, partial(self._passes, link=link))
         try:
-            await self._engine.handle_request(scope, gated, send)
+            await self._engine.handle_request(scope, incoming, send)
         finally:
+            incoming.let_go()
+            del scope[LINK_KEY]  # the link holds the connection, and that its scope
             if known is not None and not known.upgraded:
                 # engine.io forgets this where a probe breaks off, and then holds all packets back for ever
                 known.upgrading = False

@@ -44,8 +44,7 @@ class Intake:
         try:
             if arrived.error is not None:
                 raise arrived.error
-            if not client.rate.take():
-                raise Busy("you send more than this server takes from one client; try again in a moment")
+            client.rate.count()
             binary = header.kind == wire.BINARY_EVENT
             event, arguments = wire.parse_event(header.body, arrived.attachments if binary else None)
             if event in RESERVED:

@@ -1,13 +1,13 @@
 """Who acts on which session, and who hears it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from greenroom import __version__
 from greenroom.doors.socketio.client import Client
 from greenroom.protocol import PROTOCOL_VERSION
-from greenroom.protocol.events import SessionJoined
+from greenroom.protocol.events import Event, SessionJoined, for_viewers
 from greenroom.session.handle import SessionHandle
 from greenroom.values import Access
 
@@ -54,8 +54,18 @@ def join(client: Client, arrival: Arrival, *, plays: bool) -> SessionJoined:
         state=arrival.state,
     )
     client.tell(joined)
-    client.outbox.follow(handle.name, handle.log, arrival.cursor, only_views=client.access < Access.PERFORMER)
+    client.outbox.follow(handle.name, handle.log, arrival.cursor, shown=_shown_to(client))
     return joined
+
+
+def _shown_to(client: Client) -> Callable[[Event], Event] | None:
+    """How the session's events look to this client; ``None``: as they are."""
+    if client.access >= Access.OWNER:
+        return None
+    discretion, access = client.discretion, client.access
+    if access >= Access.PERFORMER:
+        return lambda event: discretion.event(event, access)
+    return lambda event: discretion.event(for_viewers(event), access)
 
 
 def act_on(client: Client, handle: SessionHandle) -> None:

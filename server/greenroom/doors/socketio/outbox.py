@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from greenroom.doors.socketio.metrics import DoorCounts
 from greenroom.doors.socketio.transport import NOOP, Packet
 from greenroom.doors.socketio.wire import Encoded, encode_body, event_packet
-from greenroom.protocol.events import AudioDropped, Event, for_viewers, payload
+from greenroom.protocol.events import AudioDropped, Event, payload
 from greenroom.session.replay import Entry, ReplayLog
 
 WIRE_KEY: Final = "socketio"
@@ -44,6 +44,9 @@ class _Nothing:
 
 
 _NOTHING: Final = _Nothing()
+
+
+def _nobody() -> None: ...
 
 
 @dataclass(slots=True)
@@ -78,7 +81,7 @@ class Outbox:
         self._log: ReplayLog | None = None
         self._session = ""
         self._cursor = 0
-        self._only_views = False
+        self._shown: Callable[[Event], Event] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._getter: asyncio.Future[Packet | None] | None = None
         self._batch = 0
@@ -108,15 +111,17 @@ class Outbox:
         self._private_bytes += encoded.size
         self.wake()
 
-    def follow(self, session: str, log: ReplayLog, cursor: int, *, only_views: bool = False) -> None:
+    def follow(
+        self, session: str, log: ReplayLog, cursor: int, *, shown: Callable[[Event], Event] | None = None
+    ) -> None:
         """Send the session's events after ``cursor``, behind everything that waits now.
 
-        :param only_views: without what is held back from viewers.
+        :param shown: an event as this client may see it: the same object where nothing is held back.
         """
         self.unfollow()
         for waiting in self._private:
             waiting.after = 0
-        self._session, self._log, self._cursor, self._only_views = session, log, cursor, only_views
+        self._session, self._log, self._cursor, self._shown = session, log, cursor, shown
         self._unsubscribe = log.subscribe(self.wake)
         # Soon: what was missed goes behind the answer to whoever asked for it, which is about to be given.
         asyncio.get_running_loop().call_soon(self.wake)
@@ -145,6 +150,11 @@ class Outbox:
         self._last.extend(last)
         self._make_room()
         self.wake()
+
+    def let_go(self) -> None:
+        """The connection has ended: whoever was to be asked and told here often holds this outbox."""
+        self.too_slow = self.straight = _nobody
+        self.share = lambda: False
 
     def hurry(self) -> None:
         """There is no time left for what waits: only the last packets are sent still."""
@@ -296,8 +306,8 @@ class Outbox:
         return self._encoded(found)
 
     def _encoded(self, entry: Entry) -> Encoded:
-        if self._only_views and entry.event is not None:
-            shown = for_viewers(entry.event)
+        if self._shown is not None and entry.event is not None:
+            shown = self._shown(entry.event)
             if shown is not entry.event:
                 return encode_session_event(shown, self._session, entry.seq)
         known: Encoded | None = entry.wire.get(WIRE_KEY)

@@ -1,9 +1,8 @@
-"""What one client sends: frames put together to packets, a bounded inbox, and a rate that it must keep to."""
+"""What one client sends: frames put together to packets, and a bounded inbox."""
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,23 +116,3 @@ class Inbox:
         """What waits is still given out."""
         self._closed = True
         self._arrived.set()
-
-
-class TokenBucket:
-    """``take()`` succeeds ``rate`` times a second on average, ``burst`` times at once."""
-
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._left = float(burst)
-        self._at = clock()
-
-    def take(self) -> bool:
-        now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

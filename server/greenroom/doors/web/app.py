@@ -133,9 +133,9 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 def uvicorn_settings() -> dict[str, Any]:
     """What uvicorn needs to be told for this application, beside address and logging."""
     return {
-        "ws": "auto",
+        "ws": "greenroom.doors.broadcast.deflate:Protocol",
         "ws_max_size": _WEBSOCKET_BYTES,
-        "ws_per_message_deflate": False,
+        "ws_per_message_deflate": False,  # but at jaison's websocket
         "ws_ping_interval": None,  # engine.io has its own
         "lifespan": "off",
         "server_header": False,

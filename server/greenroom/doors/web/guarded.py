@@ -1,6 +1,6 @@
 """Where a request comes from is checked before any door's endpoint sees it, and every answer gets the same headers."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from greenroom.doors.asgi import AsgiApp, Message, Receive, Scope, Send, answer_json
@@ -17,6 +17,9 @@ _HEADERS: Final = (
 _MAX_ASKED_BYTES: Final = 1024
 _OWN_PREFLIGHTS: Final = "/api/"
 """jaison's interface answers them itself: its methods, its text"""
+Refuse = Callable[[Forbidden, Scope, Receive, Send], Awaitable[None]]
+"""answers a request in the words that a door's clients know"""
+
 _OF_A_BODY: Final = frozenset({b"content-length", b"content-type", b"allow"})
 
 
@@ -24,9 +27,11 @@ class Guarded:
     """Checks Host always, Origin where something may change or a websocket opens, answers preflights of allowed
     origins, and adds the headers that every answer has."""
 
-    def __init__(self, app: AsgiApp, guard: Guard) -> None:
+    def __init__(self, app: AsgiApp, guard: Guard, refuse: Refuse | None = None) -> None:
+        """:param refuse: ``None``: as the server does where it has no door's words."""
         self._app = app
         self._guard = guard
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         source = Source.of(scope)
@@ -38,7 +43,10 @@ class Guarded:
             else:
                 self._guard.check(source)
         except Forbidden as error:
-            await answer_json(scope, receive, send, 403, error.payload(), *headers)
+            if self._refuse is None or lasting:
+                await answer_json(scope, receive, send, 403, error.payload(), *headers)
+            else:
+                await self._refuse(error, scope, receive, _adding(send, headers))
             return
         if lasting:
             await self._app(scope, receive, send)
@@ -47,14 +55,18 @@ class Guarded:
         if asked is not None:
             send = _or_allow(send, asked)
 
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name for name, _ in message.get("headers", ())}
-                extra = [header for header in headers if header[0] not in present]
-                message = {**message, "headers": [*message.get("headers", ()), *extra]}
-            await send(message)
+        await self._app(scope, receive, _adding(send, headers))
 
-        await self._app(scope, receive, sending)
+
+def _adding(send: Send, headers: Iterable[tuple[bytes, bytes]]) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name for name, _ in message.get("headers", ())}
+            extra = [header for header in headers if header[0] not in present]
+            message = {**message, "headers": [*message.get("headers", ()), *extra]}
+        await send(message)
+
+    return sending
 
 
 def _shared_with(source: Source) -> tuple[tuple[bytes, bytes], ...]:

@@ -18,6 +18,7 @@ from greenroom.values import Role
 logger = logging.getLogger(__name__)
 
 _MAX_VOICES = 1000
+_TAG = re.compile(r"([A-Za-z]{2,3})[-_]([A-Za-z]{2})")
 _LANGUAGE = re.compile(r"^([a-z]{2,3}(?:[-_][A-Za-z]{2,4})?)(?:$|[-_.+])")
 _CODES: Mapping[str, str] = {
     "arabic": "ar",
@@ -70,16 +71,26 @@ async def _ears(backends: Backends) -> list[Members]:
 
 
 async def _voices(backends: Backends) -> list[Members]:
-    try:
-        async with backends.borrowed(Role.TTS) as held:
-            loaded = held[0]
+    chosen = await backends.chosen(Role.TTS)
+    if not chosen:
+        return []
+    one = chosen[0]
+    overlays = await backends.wanted_voices()
+
+    async def look() -> Sequence[Voice]:
+        async with backends.loaded(Role.TTS, one, overlays) as loaded:
             with guarded(loaded.binding_id):
-                voices: Sequence[Voice] = await operation_as(TextToSpeech, loaded).voices()
+                found = list(await operation_as(TextToSpeech, loaded).voices())
+            return found or [Voice(str(getattr(loaded.operation.options, "voice", "") or loaded.binding_id), "")]
+
+    try:
+        voices = await backends.voices.of(one.id, one.options, look)
+        binding = backends.rooms.house.bindings.get(one.id)
     except GreenroomError as error:
         logger.warning("describing the voice: %s", error.message)
         return []
-    binding = backends.rooms.house.bindings.get(loaded.binding_id)
-    current = Voice(str(getattr(loaded.operation.options, "voice", "") or loaded.binding_id), "")
+    # While they are being found out there is at least the one that is configured.
+    current = Voice(str(one.options.get("voice") or one.id), "")
     listed = [_voice(binding, voice) for voice in (list(voices) or [current])[:_MAX_VOICES]]
     return [_program(binding, voices=listed, supports_synthesize_streaming=True)]
 
@@ -134,7 +145,7 @@ def _program(binding: FoundBinding, **more: Any) -> Members:
 
 def _model(binding: FoundBinding, entry: Mapping[str, Any]) -> Members:
     name = str(entry.get("name") or entry.get("filename") or binding.id)
-    languages = [str(one) for one in entry.get("languages") or ()] or _languages(name)
+    languages = [_tag(str(one)) for one in entry.get("languages") or ()] or _languages(name)
     return {
         "name": name,
         "attribution": {
@@ -155,10 +166,16 @@ def _voice(binding: FoundBinding, voice: Voice) -> Members:
         "installed": True,
         "description": voice.name or voice.id,
         "version": binding.card.version,
-        "languages": [voice.language] if voice.language else _languages(voice.id),
+        "languages": [_tag(voice.language)] if voice.language else _languages(voice.id),
     }
 
 
 def _languages(name: str) -> list[str]:
     found = _LANGUAGE.match(name)
-    return [found[1].replace("_", "-")] if found else ["en"]
+    return [_tag(found[1].replace("_", "-"))] if found else ["en"]
+
+
+def _tag(language: str) -> str:
+    """``en-us`` -> ``en-US``, as Home Assistant writes it; anything longer stays as it is."""
+    found = _TAG.fullmatch(language)
+    return f"{found[1].lower()}-{found[2].upper()}" if found else language

@@ -9,22 +9,27 @@ import contextlib
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from greenroom.doors.door import DoorCaller, Rooms
+from greenroom.doors.rates import site_of
 from greenroom.doors.safety import is_loopback
 from greenroom.doors.wyoming.announcement import Announcement
 from greenroom.doors.wyoming.operations import Backends
 from greenroom.doors.wyoming.visitor import Visitor
+from greenroom.doors.wyoming.voices import VoiceLists
 from greenroom.doors.wyoming.wire import MAX_LINE_BYTES, Incoming, Outgoing
 from greenroom.errors import Busy, Forbidden, GreenroomError, Unavailable
+from greenroom.protocol.grant import Grant
 from greenroom.values import Access
 
 logger = logging.getLogger(__name__)
 
 ROOM_BYTES: Final = 64 * 1024 * 1024
 """of all recordings at once"""
+_NAME: Final = "wyoming"
 _CLOSE_S: Final = 0.2
 _ANNOUNCEMENT_ENDS_S: Final = 0.5
 
@@ -40,6 +45,7 @@ class WyomingDoor:
         self._visitors: dict[asyncio.Task[None], Visitor | None] = {}
         self._outs: dict[asyncio.Task[None], Outgoing] = {}
         self._server: asyncio.Server | None = None
+        self._voices = VoiceLists()
         self._announcement: Announcement | None = None
         self._announcing: asyncio.Task[None] | None = None
         self._closing = False
@@ -62,7 +68,7 @@ class WyomingDoor:
         self._closing = True
         if self._server is not None:
             self._server.close()
-        await asyncio.gather(self._say_farewell(), self._withdraw())
+        await asyncio.gather(self._say_farewell(), self._withdraw(), self._voices.close())
 
     async def _say_farewell(self) -> None:
         farewell = Unavailable("the server is shutting down; it may come back in a moment")
@@ -86,11 +92,14 @@ class WyomingDoor:
         task = asyncio.current_task()
         if task is None:  # asyncio runs each connection in a task of its own
             return
-        out = Outgoing(writer, patience_s=self._patience_s)
+        discreet = self._rooms.discretion.text  # nobody is an owner here
+        out = Outgoing(writer, patience_s=self._patience_s, discreet=discreet)
         self._visitors[task], self._outs[task] = None, out
         try:
+            rooms, client = self._rooms, _site(writer)
+            rooms.rates.count(_NAME, client)
             self._admit(writer)
-            await self._serve(task, reader, out)
+            await self._serve(task, reader, out, partial(rooms.rates.count, _NAME, client))
         except GreenroomError as error:
             logger.info("a wyoming client is refused: %s", error.code)
             await _dismiss(out, error)
@@ -111,11 +120,14 @@ class WyomingDoor:
         if self.clients >= config.wyoming.max_clients:
             raise Busy("too many clients are connected")
 
-    async def _serve(self, task: asyncio.Task[None], reader: asyncio.StreamReader, out: Outgoing) -> None:
+    async def _serve(
+        self, task: asyncio.Task[None], reader: asyncio.StreamReader, out: Outgoing, count: Callable[[], None]
+    ) -> None:
         session = self._rooms.house.config.value.wyoming.session or self._rooms.default_session
-        backends = Backends(self._rooms, session, DoorCaller("wyoming", Access.PERFORMER))
+        caller = DoorCaller("wyoming", Grant(Access.PERFORMER, frozenset({session})))
+        backends = Backends(self._rooms, session, caller, self._voices)
         incoming = Incoming(reader, idle_s=self._idle_s, part_s=self._part_s)
-        visitor = self._visitors[task] = Visitor(backends, incoming, out, self._held_bytes, ROOM_BYTES)
+        visitor = self._visitors[task] = Visitor(backends, incoming, out, self._held_bytes, ROOM_BYTES, count)
         try:
             await visitor.run()
         finally:
@@ -123,6 +135,11 @@ class WyomingDoor:
 
     def _held_bytes(self) -> int:
         return sum(visitor.held_bytes for visitor in self._visitors.values() if visitor is not None)
+
+
+def _site(writer: asyncio.StreamWriter) -> str:
+    peer = writer.get_extra_info("peername")
+    return site_of(str(peer[0])) if isinstance(peer, tuple) and peer else ""
 
 
 def check_address(address: str, networks: Iterable[str]) -> None:
@@ -149,5 +166,7 @@ async def open_wyoming(rooms: Rooms, made: socket.socket, host: str, addresses: 
     await door.open(made)
     if host and not is_loopback(host) and rooms.house.config.value.wyoming.announce:
         own = str(made.getsockname()[0])
+        if own == "0.0.0.0":  # noqa: S104
+            addresses = [address for address in addresses if ":" not in address]
         door.announce(made.getsockname()[1], addresses if own in ("0.0.0.0", "::") else [own])  # noqa: S104
     return door

@@ -41,20 +41,29 @@ class Recording:
     def end(self) -> None:
         self._pieces.close()
 
-    async def transcript(self, backends: Backends, hint: str) -> str:
+    async def transcript(self, backends: Backends, hint: str, language: str = "") -> str:
         """Empty for silence. :raises GreenroomError: the recogniser is missing or failed."""
         try:
-            return await self._transcript(backends, hint)
+            return await self._transcript(backends, hint, language)
         finally:
             self._pieces.close()
 
-    async def _transcript(self, backends: Backends, hint: str) -> str:
+    async def _transcript(self, backends: Backends, hint: str, language: str) -> str:
         first = await self._pieces.take()
         if not first:
             return ""
+        try:
+            return await self._recognised(backends, first, hint, language)
+        except BadRequest as error:
+            if not language or (error.details or {}).get("field") != "language":
+                raise
+        # It looks at the language before the sound, and does not know it: as it is configured, then.
+        return await self._recognised(backends, first, hint, "")
+
+    async def _recognised(self, backends: Backends, first: list[Audio], hint: str, language: str) -> str:
         stall_s = backends.rooms.house.config.value.turn.timeout_s
         text = ""
-        async with backends.borrowed(Role.STT) as held:
+        async with backends.borrowed(Role.STT, language) as held:
             recogniser = operation_as(SpeechToText, held[0])
             with guarded(held[0].binding_id):
                 async with aclosing(closable(recogniser.transcribe(self._heard(first), hint))) as transcripts:

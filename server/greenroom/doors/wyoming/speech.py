@@ -5,7 +5,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from typing import Any, Final
 
 from greenroom.bindings.guard import guarded
@@ -27,15 +27,13 @@ SILENCE: Final = {"rate": 16_000, "width": 2, "channels": 1}
 
 async def speak(backends: Backends, out: Outgoing, text: AsyncIterator[str], voice: Voice | None) -> None:
     """Everything from ``audio-start`` to ``audio-stop``. :raises GreenroomError: the voice is missing or failed."""
-    async with AsyncExitStack() as stack:
-        held = (await stack.enter_async_context(backends.borrowed(Role.TTS)))[0]
-        filters = [
-            operation_as(AudioFilter, each)
-            for each in await stack.enter_async_context(backends.borrowed(Role.FILTER_AUDIO))
-        ]
+    async with backends.borrowed(Role.TTS) as voices, backends.borrowed(Role.FILTER_AUDIO) as found:
+        held = voices[0]
+        filters = [operation_as(AudioFilter, each) for each in found]
         maker = _Maker(backends, operation_as(TextToSpeech, held), filters, held.binding_id, voice or Voice())
         sending = _Sending(out)
         ready: Channel[Channel[Audio]] = Channel(1)
+        broken: list[BaseException] = []
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(maker.make(text, ready), name="wyoming: synthesis")
@@ -44,7 +42,10 @@ async def speak(backends: Backends, out: Outgoing, text: AsyncIterator[str], voi
                         for piece in cut(pieces, CHUNK_MS):
                             await sending.chunk(piece)
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            failures.__traceback__ = None  # in the group's own frame, which it holds so, stands the group
+            broken.append(failures.exceptions[0])
+        if broken:
+            raise broken.pop()
         await sending.stop()
 
 

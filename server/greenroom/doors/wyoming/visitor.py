@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
+from greenroom.doors.rates import TooMany
 from greenroom.doors.wyoming import requests
 from greenroom.doors.wyoming.conversation import answer
 from greenroom.doors.wyoming.description import info
@@ -40,7 +41,9 @@ class _Over(Exception):
 
 
 class Visitor:
-    """:param held_bytes: of all connections' recordings. :param room_bytes: as much of it as there may be."""
+    """:param held_bytes: of all connections' recordings. :param room_bytes: as much of it as there may be.
+    :param count: of what it asks; raises ``TooMany``.
+    """
 
     def __init__(
         self,
@@ -49,12 +52,14 @@ class Visitor:
         out: Outgoing,
         held_bytes: Callable[[], int],
         room_bytes: int,
+        count: Callable[[], None],
     ) -> None:
         self._backends = backends
         self._incoming = incoming
         self._out = out
         self._held_bytes = held_bytes
         self._room_bytes = room_bytes
+        self._count = count
         self._works: set[asyncio.Task[None]] = set()
         self._order = asyncio.Lock()
         self._broken: asyncio.Future[GreenroomError | OSError | _Over] = asyncio.get_running_loop().create_future()
@@ -85,6 +90,8 @@ class Visitor:
             await self._see_off()
         finally:
             await self._stop()
+            if self._broken.done():
+                self._broken.result().__traceback__ = None  # its frames hold this, which keeps it
 
     async def _see_off(self) -> None:
         """Nothing more comes, and what it still sends is not looked at: closing before it has read the error could take
@@ -128,6 +135,12 @@ class Visitor:
 
     async def _handle(self, event: Event) -> None:
         """What is not known is passed over, as the protocol wants. :raises GreenroomError: it ends the connection."""
+        if not self._is_piece(event):
+            try:
+                self._count()
+            except TooMany as error:
+                await self._tell(error)
+                raise _Over from None
         match event.type:
             case "describe":
                 self._begin(self._describe)
@@ -158,6 +171,19 @@ class Visitor:
             case _:
                 logger.debug("a wyoming event that is not served was passed over")
 
+    def _is_piece(self, event: Event) -> bool:
+        """Of a recording or a text that was counted when it began, and has bounds of its own."""
+        match event.type:
+            case "audio-chunk":
+                return bool(event.payload) and self._recording is not None
+            case "audio-stop":
+                return self._recording is not None
+            case "synthesize-chunk":
+                return bool(event.data.get("text")) and self._text is not None
+            case "synthesize-stop":
+                return self._text is not None
+        return False
+
     def _begin(self, work: Work, *, last_if_failed: bool = False) -> None:
         """:raises Busy: too many requests wait already."""
         if len(self._works) >= MAX_WAITING:
@@ -185,6 +211,10 @@ class Visitor:
                     self._break(_Over())
             except OSError as error:
                 self._break(error)
+            except asyncio.CancelledError as cancelled:
+                # Its frames hold the group of a synthesis, that the task, and the task keeps it.
+                cancelled.__context__ = None
+                raise cancelled.with_traceback(None)  # noqa: B904 -- it is the same one
 
     async def _guarded(self, work: Work) -> None:
         try:
@@ -215,7 +245,8 @@ class Visitor:
             raise BadRequest("audio-start: the recording before it has not been ended by audio-stop")
         limits = self._backends.rooms.house.config.value.limits
         recording = Recording(sound, limit_bytes=limits.audio_bytes, limit_s=limits.audio_s)
-        self._begin(partial(self._transcribed, recording, self._hint()), last_if_failed=True)
+        asked = self._transcribe
+        self._begin(partial(self._transcribed, recording, self._hint(), asked.language or ""), last_if_failed=True)
         self._recordings.append(recording)
         self._recording = recording
         return recording
@@ -235,16 +266,16 @@ class Visitor:
         asked = self._transcribe
         return ", ".join([*(asked.transcript_names or ()), *(asked.transcript_terms or ())])[:_HINT_CHARS]
 
-    async def _transcribed(self, recording: Recording, hint: str) -> None:
+    async def _transcribed(self, recording: Recording, hint: str, language: str) -> None:
         try:
-            text = await recording.transcript(self._backends, hint)
+            text = await recording.transcript(self._backends, hint, language)
         finally:
             self._recordings.remove(recording)
-        language = {"language": self._transcribe.language} if self._transcribe.language else {}
-        await self._out.send("transcript-start", language)
+        said_in = {"language": language} if language else {}
+        await self._out.send("transcript-start", said_in)
         if text:
             await self._out.send("transcript-chunk", {"text": text})
-        await self._out.send("transcript", {"text": text, **language})
+        await self._out.send("transcript", {"text": text, **said_in})
         await self._out.send("transcript-stop")
 
     # Voice

@@ -7,7 +7,7 @@ The wyoming package's own reader takes any length that it is told and any JSON; 
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from greenroom.errors import BadRequest, TooLarge, TooSlow
 MAX_LINE_BYTES: Final = 64 * 1024
 MAX_DATA_BYTES: Final = 1024 * 1024
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+_FAILURES: Final = frozenset({"error", "not-handled"})
 _VERSION: Final = "1.8.0"
 """of the protocol, as the package of that version speaks it"""
 
@@ -110,11 +111,18 @@ def _length(header: Mapping[str, Any], name: str, limit: int, kind: str) -> int:
 
 
 class Outgoing:
-    """Events for one client, each whole. :param patience_s: how long it may leave its socket full."""
+    """Events for one client, each whole.
 
-    def __init__(self, writer: asyncio.StreamWriter, *, patience_s: float) -> None:
+    :param patience_s: how long it may leave its socket full.
+    :param discreet: the sentence of a failure -> what may be told of it.
+    """
+
+    def __init__(
+        self, writer: asyncio.StreamWriter, *, patience_s: float, discreet: Callable[[str], str] = str
+    ) -> None:
         self._writer = writer
         self._patience_s = patience_s
+        self._discreet = discreet
         self._ended = False
         writer.transport.set_write_buffer_limits(high=128 * 1024)
 
@@ -122,7 +130,10 @@ class Outgoing:
         """:raises TooSlow: it does not read. :raises ConnectionError: it has gone, or nothing more was to be sent."""
         if self._ended:
             raise ConnectionError("nothing more is sent to this client")
-        self._writer.write(Event(kind, data or {}, payload).encoded())
+        data = data or {}
+        if kind in _FAILURES and isinstance(text := data.get("text"), str):
+            data = {**data, "text": self._discreet(text)}
+        self._writer.write(Event(kind, data, payload).encoded())
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._writer.drain()
@@ -142,5 +153,6 @@ class Outgoing:
         try:
             async with asyncio.timeout(patience_s):
                 await self._writer.wait_closed()
-        except (TimeoutError, OSError):
+        except (TimeoutError, OSError) as error:
+            error.__traceback__ = None  # the stream keeps it, and its frames the stream
             self._writer.transport.abort()
