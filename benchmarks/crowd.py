@@ -14,6 +14,8 @@ from benchmarks.wire import Wire
 SESSIONS = 100
 _BEGINNING_S = 2.0
 """over which the answers begin, as people do not all ask at once"""
+_SILENCE_S = 70.0
+"""a session in which nothing happens for a minute lets go of its sound, and the server gives the memory back"""
 _SETTLED_S = 4.0
 """after which the sound that is sent ahead has been sent"""
 
@@ -39,7 +41,7 @@ async def run(plan: Plan) -> Report:
             wires = [await Wire.join(server.port, {"session": f"seat {n}"}, ear.heard) for n, ear in enumerate(ears)]
             idle = (server.resident_mb() - before) / SESSIONS
             watched = await _spoken(server, wires, ears, seconds)
-            await asyncio.sleep(65.0)  # a session in which nothing happens for a minute lets go of its sound
+            await asyncio.sleep(_SILENCE_S)
             after = (server.resident_mb() - before) / SESSIONS
             for wire in wires:
                 wire.close()

@@ -90,7 +90,11 @@ async def run(plan: Plan) -> Report:
     report = Report()
     for pace, arguments in _PACES.items():
         async with fake_backend(*arguments) as backend:
-            home = {"operations": [*backend.operations(), *default_filters()], "generation": {"max_parallel": 100}}
+            home = {
+                "operations": [*backend.operations(), *default_filters()],
+                "generation": {"max_parallel": 100},
+                "limits": {"requests_per_s": 10_000, "requests_burst": 10_000},
+            }
             with temporary_home(home) as folder:
                 async with serving(folder) as server:
                     report.figures += await measured(backend, server.port, plan, pace)

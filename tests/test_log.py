@@ -119,6 +119,16 @@ def test_other_packages_warn_but_do_not_chatter(tmp_path: Path) -> None:
     assert [line.split(maxsplit=2)[2] for line in stream.getvalue().splitlines()] == ["uvicorn.error a warning"]
 
 
+def test_a_refused_websocket_is_no_fault(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with set_up_logging(LogConfig(), tmp_path, stream):
+        logging.getLogger("uvicorn.error").error("ASGI callable returned without completing handshake.")
+        logging.getLogger("uvicorn.error").error("something else")
+    assert [line.split(" ", 1)[1].strip() for line in stream.getvalue().splitlines()] == [
+        "ERROR   uvicorn.error something else"
+    ]
+
+
 def test_the_file_is_bounded(tmp_path: Path) -> None:
     config = LogConfig(file="sub/greenroom.log", file_bytes=65536, file_count=2)
     with set_up_logging(config, tmp_path, io.StringIO()), bind_session("main"):

@@ -24,8 +24,10 @@ from greenroom.bindings.programs_on_demand import ProgramsOnDemand
 from greenroom.config.named import NamedConfigs
 from greenroom.config.schema import Config, TlsFiles
 from greenroom.doors.asgi import AsgiApp
+from greenroom.doors.discretion import Discretion
 from greenroom.doors.door import Rooms
 from greenroom.doors.proxies import Proxies
+from greenroom.doors.rates import Rates
 from greenroom.doors.socketio.client import Limits
 from greenroom.doors.socketio.door import SocketDoor
 from greenroom.doors.table import Entrance, entrances
@@ -80,7 +82,7 @@ class Greenroom:
         config = prepared.loaded.config
         home = prepared.home
         named = NamedConfigs(home.configs, prepared.secrets.environment(), prepared.overrides)
-        current = CurrentConfig(prepared.loaded, named)
+        current = CurrentConfig(prepared.loaded, named, named.name_of(prepared.loaded.path))
         self.isolation = Isolation(
             IsolationSettings(
                 config.isolation,
@@ -107,8 +109,12 @@ class Greenroom:
         )
         self.sessions = SessionDirectory(self.house)
         guard = guard_of(config, prepared.listeners, prepared.tokens)
-        self.rooms = Rooms(self.sessions, self.house, guard, config.session.default)
-        self.door = SocketDoor(self.sessions, guard, limits=_limits(config), default_session=config.session.default)
+        default = config.session.default
+        limits = _limits(config)
+        discretion = Discretion.of(home)
+        rates = Rates(limits.requests_per_s, limits.requests_burst)
+        self.rooms = Rooms(self.sessions, self.house, guard, default, rates, discretion)
+        self.door = SocketDoor(self.sessions, guard, limits=limits, default_session=default, discretion=discretion)
         registry = self.house.metrics.registry
         registry.register(self.door.collector())
         assets = _Folders(self.house.personalities, bindings)

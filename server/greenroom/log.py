@@ -68,6 +68,12 @@ class _Bound(logging.Filter):
         return True
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a websocket was refused with an answer of its own: uvicorn takes each of these for a fault of ours."""
+    refused = "ASGI callable returned without completing handshake."
+    return not (record.name == "uvicorn.error" and record.msg == refused)
+
+
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
@@ -165,6 +171,7 @@ def set_up_logging(config: LogConfig, logs: Path, stream: TextIO | None = None) 
     for handler in handlers:
         handler.setFormatter(formatter)
         handler.addFilter(_Bound())
+        handler.addFilter(_is_news)
     active = Logging(handlers)
     level = logging.getLevelNamesMapping()[config.level]
     active.attach({_OURS: level, **dict.fromkeys(_OTHERS, max(level, logging.WARNING))})

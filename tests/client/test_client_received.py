@@ -14,7 +14,7 @@ SAMPLES: dict[str, Event] = {
         events.AudioChunk(
             job_id="j", index=0, part=0, audio=b"\1\0", sr=16000, sw=2, ch=1, t_ms=0.0, duration_ms=0.1, volumes=[0.1]
         ),
-        events.TextGenerated(job_id="j", text="Yes."),
+        events.TextGenerated(job_id="j", text="Yes.", finish_reason="stop", usage={"completion_tokens": 2}),
         events.JobProgress(job_id="j", result={"content": "x"}),
         events.PromptBuilt(job_id="j", instruction_prompt="Be.", history=[]),
         events.Transcript(job_id="j", user="u", content="hello", final=True),
@@ -23,7 +23,9 @@ SAMPLES: dict[str, Event] = {
         events.ToolCalled(job_id="j", tool="clock", arguments={}),
         events.ToolResult(job_id="j", tool="clock", content="noon"),
         events.Interrupted(job_id="j", heard="Ye", unheard="s."),
-        events.JobFinished(job_id="j", job_type="response", success=True, timing={"total_ms": 1.0}),
+        events.JobFinished(
+            job_id="j", job_type="response", success=True, timing={"total_ms": 1.0}, finish_reason="stop"
+        ),
         events.GenerationError(job_id="j", error="no"),
         events.StateChanged(changed={"model": "m"}, by="me"),
         events.AudioDropped(from_seq=1, to_seq=2),

@@ -111,6 +111,13 @@ def test_an_answer_gathers_text_and_voice(tmp_path: Path) -> None:
     assert answer.complete
 
 
+def test_an_answer_tells_how_the_model_ended() -> None:
+    answer = Answer()
+    answer.add(Received(events.TextGenerated(text="Hello.", finish_reason="length", usage={"completion_tokens": 2})))
+    answer.add(Received(events.JobFinished(job_id="j", job_type="response", success=True)))
+    assert (answer.finish_reason, answer.usage) == ("length", {"completion_tokens": 2})
+
+
 def test_an_answer_says_when_something_is_missing() -> None:
     answer = Answer()
     answer.add(Received(events.TextChunk(chunk="Hel")))

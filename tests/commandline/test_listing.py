@@ -85,3 +85,14 @@ def test_tables_for_people(what: str, server: ThreadedServer, capsys: Captured) 
     shown = capsys.readouterr().out
     assert shown.startswith(what)
     assert "fake" in shown.lower() or "words" in shown
+
+
+def test_models_of_a_binding_that_offers_nothing_yet(tmp_path: Path, capsys: Captured) -> None:
+    folder = tmp_path / "home" / "bindings" / "mine"
+    folder.mkdir(parents=True)
+    card = "{name: Mine, author: me, version: '1', description: d, roles: [tts], imports: [], offline: true}"
+    (folder / "binding_card.yaml").write_text(card, encoding="utf-8")
+    code = "from greenroom.bindings.roles import Binding\nBINDING = Binding({})\n"
+    (folder / "binding.py").write_text(code, encoding="utf-8")
+    (folder / "models.yaml").write_text("[{name: mine-1, type: api}]", encoding="utf-8")
+    assert [row["name"] for row in rows(capsys, "models", "--binding", "mine")] == ["mine-1"]

@@ -125,6 +125,7 @@ operations:
   rvc_voice: my-voice-model
   rvc_f0_up_key: many
 - {role: mcp, id: openai, openai_t2t_model: gpt-4o-mini, type: t2t}
+- {type: filter_text, id: my_chunker, spacy_model: en_core_web_sm}
 """
 
 
@@ -139,6 +140,7 @@ def test_operations_of_older_jaison_files_have_types_and_prefixed_settings(tmp_p
         ("filter_audio", "pitch", {"pitch_amount": 2}),
         ("filter_audio", "rvc", {"voice": "my-voice-model", "f0_up_key": "many"}),
         ("mcp", "openai", {"model": "gpt-4o-mini"}),
+        ("filter_text", "my_chunker", {"spacy_model": "en_core_web_sm"}),
     ]
     assert [warning.split(" is ignored")[0] for warning in loaded.warnings] == [
         "config.yaml, line 11: operations.2.spacy_model",

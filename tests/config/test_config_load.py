@@ -46,7 +46,7 @@ def other_value(key: Key) -> Any:
         "server.root_path": "/greenroom",
         "server.trusted_proxies": ["10.0.0.0/8", "unix"],
         "server.tls": "auto",
-        "listen": [{"address": "127.0.0.1:1", "doors": ["jaison"], "tls": True}],
+        "listen": [{"address": "unix:/g.sock", "doors": ["jaison"], "tls": True, "open_to": "group"}],
         "jaison.order": "documented",
         "wyoming.networks": ["10.0.0.0/8"],
         "context.name_translations": {"a": "b"},

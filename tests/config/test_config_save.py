@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenroom.config import Config, ConfigError, LoadedConfig, NamedConfigs, load_config, merge, save_config
+from greenroom.config import Config, ConfigError, Format, LoadedConfig, NamedConfigs, load_config, merge, save_config
 from greenroom.config.keys import differences
 from greenroom.config.load import file_values
 from greenroom.config.reference import shipped_config
@@ -328,11 +329,70 @@ def test_saving_under_a_name(tmp_path: Path) -> None:
 
 def test_another_servers_file_is_never_overwritten(tmp_path: Path) -> None:
     configs = named(tmp_path)
+    (tmp_path / "configs" / "lollms.yaml").write_text("binding_name: llama_cpp_official\nseed: -1\n", encoding="utf-8")
+    loaded = configs.load("lollms")
+    with pytest.raises(Conflict, match="is a lollms configuration"):
+        configs.save("lollms", loaded, loaded.config)
     loaded = configs.load("jaison")
-    with pytest.raises(Conflict, match="is a jaison configuration"):
-        configs.save("jaison", loaded, loaded.config)
+    for update in ({"turn": {"audio_lead_ms": 5}}, {"bindings": {"kobold": {"url": "http://localhost:5001"}}}):
+        with pytest.raises(Conflict, match="is a jaison configuration, which cannot say all"):
+            configs.save("jaison", loaded, merge(loaded.config, update).config)
     configs.save("mine", loaded, loaded.config)
     assert (tmp_path / "configs" / "mine.yaml").read_text(encoding="utf-8") == "context:\n  character_name: Robin\n"
+
+
+JAISONS = """\
+# for the stream
+operations:
+- type: t2t  # the big one
+  id: openai
+  openai_t2t_model: gpt-4o
+prompter:
+  character_name: "Robin"  # as the script has it
+history_length: 20
+spacy_model: en_core_web_sm
+"""
+
+
+@pytest.mark.parametrize(
+    ("update", "written"),
+    [
+        ({}, JAISONS),
+        ({"history_length": 9}, JAISONS.replace("20", "9")),
+        ({"prompter": {"character_name": "Polly"}}, JAISONS.replace("Robin", "Polly")),
+        (
+            {"scene_prompt_filename": "sea.txt"},
+            JAISONS.replace("history", "  scene_prompt_filename: sea.txt\nhistory"),
+        ),
+        ({"kobold_filepath": "/opt/kobold"}, f'{JAISONS}kobold_filepath: "/opt/kobold"\n'),
+    ],
+    ids=["nothing", "top", "prompter", "new", "binding"],
+)
+def test_a_file_of_jaisons_stays_one(tmp_path: Path, update: dict[str, Any], written: str) -> None:
+    configs = named(tmp_path)
+    file = tmp_path / "configs" / "own.yaml"
+    file.write_text(JAISONS, encoding="utf-8")
+    loaded = configs.load("own")
+    config = merge(loaded.config, update).config
+    saved = configs.save("own", loaded, config)
+    assert file.read_text(encoding="utf-8") == written
+    assert saved.format is Format.JAISON
+    again = configs.load("own")
+    assert again.config == config and again.file_values == saved.file_values
+
+
+def test_operations_of_a_file_of_jaisons_are_written_as_its_newer_ones_are(tmp_path: Path) -> None:
+    configs = named(tmp_path)
+    file = tmp_path / "configs" / "own.yaml"
+    file.write_text(JAISONS, encoding="utf-8")
+    loaded = configs.load("own")
+    config = merge(loaded.config, {"operations": [{"role": "tts", "id": "openai", "voice": "nova"}]}).config
+    configs.save("own", loaded, config)
+    assert yaml.safe_load(file.read_text(encoding="utf-8"))["operations"] == [
+        {"role": "tts", "id": "openai", "voice": "nova"}
+    ]
+    again = configs.load("own")
+    assert again.format is Format.JAISON and again.config == config
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenroom.personalities.stop import StopCutter, cut
-from greenroom.values import TextDelta, ToolCall
+from greenroom.values import Ended, FinishReason, ModelOutput, TextDelta, ToolCall
 
 
 def passed(stops: tuple[str, ...], *pieces: str) -> tuple[list[str], bool]:
@@ -67,12 +67,12 @@ def test_every_way_of_cutting_the_text_gives_the_same(text: str, stops: list[str
 
 
 class Source:
-    def __init__(self, *items: TextDelta | ToolCall) -> None:
+    def __init__(self, *items: ModelOutput) -> None:
         self.items = items
         self.taken = 0
         self.closed = False
 
-    async def stream(self) -> AsyncIterator[TextDelta | ToolCall]:
+    async def stream(self) -> AsyncIterator[ModelOutput]:
         try:
             for item in self.items:
                 self.taken += 1
@@ -94,6 +94,15 @@ async def test_a_stream_without_a_stop_text_is_whole() -> None:
     source = Source(TextDelta("Hi #"), TextDelta("#"))
     assert "".join([d.text async for d in cut(source.stream(), ("###",)) if isinstance(d, TextDelta)]) == "Hi ##"
     assert source.closed
+
+
+async def test_what_a_stream_tells_of_its_end_stays_last_and_is_missing_where_it_was_cut() -> None:
+    ended = Ended(FinishReason.STOP, 3, 2)
+    held = Source(TextDelta("Hi #"), TextDelta("#"), ended)
+    assert [item async for item in cut(held.stream(), ("###",))] == [TextDelta("Hi "), TextDelta("##"), ended]
+    stopped = Source(TextDelta("Hi #"), TextDelta("##"), ended)
+    assert [item async for item in cut(stopped.stream(), ("###",))] == [TextDelta("Hi ")]
+    assert stopped.closed
 
 
 async def test_any_iterator_will_do() -> None:

@@ -10,6 +10,7 @@ from greenroom.app import Greenroom
 from greenroom.protocol import events
 from greenroom.protocol.commands import parse_command
 from greenroom.protocol.events import Event
+from greenroom.protocol.grant import Grant
 from greenroom.session.replay import Entry
 from greenroom.session.session import Session
 from greenroom.values import Access, Role
@@ -33,9 +34,14 @@ class Somebody:
     label: str = "test/1"
     access: Access = Access.OWNER
     debug: bool = False
+    sessions: frozenset[str] = frozenset()
     replies: list[Mapping[str, Any]] = field(default_factory=list)
     told: list[tuple[Event, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def grant(self) -> Grant:
+        return Grant(self.access, self.sessions)
 
     def accept(self, reply: Mapping[str, Any]) -> None:
         self.replies.append(reply)

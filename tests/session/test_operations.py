@@ -66,6 +66,16 @@ async def test_urls_and_paths_are_the_owners(scene: Scene) -> None:
     assert end.error["code"] == "forbidden"
 
 
+async def test_a_session_is_closed_to_whom_no_door_should_have_let_in(scene: Scene) -> None:
+    stranger = Somebody(access=Access.OWNER, sessions=frozenset({"elsewhere"}))
+    with pytest.raises(Forbidden, match="does not open the session"):
+        await scene.ask("list_operations", caller=stranger)
+    guest = Somebody(access=Access.PERFORMER, sessions=frozenset({scene.session.name}))
+    with pytest.raises(Forbidden, match="not bound to sessions"):
+        await scene.ask("config_update", caller=guest, config={"user_name": "Guest"})
+    assert (await scene.ask("config_get", caller=guest))["config"]["user_name"] != "Guest"
+
+
 async def test_using_an_operation(scene: Scene) -> None:
     payload = {"instruction_prompt": "", "messages": [{"type": "raw", "message": "say one two"}]}
     end, told = await scene.run("operation_use", role="t2t", payload=payload)

@@ -28,6 +28,15 @@ async def test_the_raw_prompt_is_continued_and_nobody_else_hears_it(scene: Scene
     assert prompt.sampling.max_tokens == 128
 
 
+async def test_what_the_model_tells_of_its_end_comes_with_the_text(scene: Scene) -> None:
+    await scene.ask("generate_text", prompt="end length one two")
+    assert await generated(scene.caller) == "one two "
+    told = await scene.caller.until_told(events.TextGenerated)
+    assert isinstance(told, events.TextGenerated)
+    used = {"prompt_tokens": 30, "completion_tokens": 5, "cached_tokens": 20, "reasoning_tokens": 2}
+    assert (told.finish_reason, told.usage) == ("length", used)
+
+
 async def test_a_character_remembers_this_clients_discussion(scene: Scene) -> None:
     await scene.ask("generate_text", prompt="say Hello.", personality=0)
     await generated(scene.caller)

@@ -106,9 +106,11 @@ def test_a_reader_never_sees_an_unexplained_gap(sizes: list[int], limit: int) ->
 
 def test_all_sound_can_be_let_go() -> None:
     log = ReplayLog(100_000)
-    log.append(TextChunk(chunk="a"))
+    entry = log.append(TextChunk(chunk="a"))
+    entry.wire["a door"] = "what it has made of it"
     log.append(audio(5000))
     log.drop_audio()
     assert read(log, 0) == [1, (2, 2)]
+    assert entry.wire == {}, "nobody has read for a while: it is made again for who comes back"
     log.append(audio(10))
     assert read(log, 2) == [3]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from greenroom.bindings.roles import TextToSpeech
 from greenroom.errors import NotFound
 from greenroom.pipeline.turn import Turn
 from greenroom.protocol import events
@@ -42,6 +43,34 @@ async def test_an_answer_is_text_sentences_and_sound_in_order(scene: Scene) -> N
     ]
     assert end.timing is not None
     assert {"queued_ms", "first_text_ms", "first_audio_ms", "total_ms"} <= set(end.timing)
+
+
+USED = {"prompt_tokens": 30, "completion_tokens": 5, "cached_tokens": 20, "reasoning_tokens": 2}
+
+
+@pytest.mark.parametrize("include_audio", [True, False])
+async def test_what_a_model_tells_of_its_end_comes_with_the_text_and_the_end(scene: Scene, include_audio: bool) -> None:
+    end, told = await scene.run("response", text="end length One two.", include_audio=include_audio)
+    generated = next(event for event in told if isinstance(event, events.TextGenerated))
+    assert generated.text == "One two. "
+    for event in (generated, end):
+        assert (event.finish_reason, event.usage) == ("length", USED)
+        assert events.payload(event)["usage"] == USED
+
+
+async def test_a_model_that_tells_nothing_adds_nothing(scene: Scene) -> None:
+    end, told = await scene.run("response", text="say One two.")
+    generated = next(event for event in told if isinstance(event, events.TextGenerated))
+    for event in (generated, end):
+        assert not {"finish_reason", "usage"} & events.payload(event).keys()
+
+
+async def test_a_model_that_withholds_its_answer_fails_the_turn_and_says_why(scene: Scene) -> None:
+    end, told = await scene.run("response", text="end content_filter One two.")
+    assert not end.success and end.error is not None and "content filter" in end.error["reason"]
+    assert (end.finish_reason, end.usage) == ("content_filter", USED)
+    generated = next(event for event in told if isinstance(event, events.TextGenerated))
+    assert (generated.text, generated.finish_reason) == ("One two. ", "content_filter")
 
 
 async def test_without_audio_there_is_text_alone(scene: Scene) -> None:
@@ -113,6 +142,18 @@ async def test_annotations_ride_on_the_sentence(scene: Scene) -> None:
     loud = [event.extras["loud"] for event in told if isinstance(event, events.Sentence)]
     assert loud.count(True) == 1
     assert loud[-1] is False
+
+
+@pytest.mark.parametrize("wants", [True, False])
+async def test_a_voice_that_wants_it_is_told_what_filters_say(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, wants: bool
+) -> None:
+    monkeypatch.setattr(TextToSpeech, "wants_extras", wants)
+    await scene.run("operation_load", ops=[{"role": "filter_text", "id": "scripted"}])
+    await scene.run("response", text="say What a day! Good night then.")
+    await scene.run("operation_use", role="tts", payload={"content": "Hm.", "loud": 7})
+    told = [{"loud": True}, {"loud": False}, {"loud": 7}] if wants else [{}] * 3
+    assert (await scene.stage(Role.TTS)).extras == told
 
 
 # Cancelling and interrupting

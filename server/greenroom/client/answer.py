@@ -20,6 +20,10 @@ class Answer:
     """of a job that has no events of its own"""
     interrupted: events.Interrupted | None = None
     timing: dict[str, float] = field(default_factory=dict)
+    finish_reason: str = ""
+    """why the model stopped (``stop``, ``length`` ...); empty where its backend does not tell"""
+    usage: dict[str, int] = field(default_factory=dict)
+    """``prompt_tokens``, ``completion_tokens`` and more, as far as the backend tells"""
     complete: bool = True
     """False: some of the voice (or more) did not come through"""
     _pcm: bytearray = field(default_factory=bytearray)
@@ -29,6 +33,9 @@ class Answer:
         self.text += received.text
         if (voice := received.voice) is not None:
             self._add_voice(voice)
+        if isinstance(received.event, events.TextGenerated | events.JobFinished):
+            self.finish_reason = received.event.finish_reason or self.finish_reason
+            self.usage = dict(received.event.usage or self.usage)
         match received.event:
             case events.TextGenerated(text=text):
                 self.text = text

@@ -168,6 +168,8 @@ async def _own_models(local: Local, found: FoundBinding) -> list[Row]:
     """Those that the binding finds itself; one that needs a backend which does not answer says so in its row."""
     try:
         operations = found.load().operations
+        if not operations:
+            return []
         role = Role.T2T if Role.T2T in operations else next(iter(operations))
         operation = found.operation(role)
         options = parse_options(operation, _options_of(local, found, role), found.id)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenroom.config import jaison_operations
-from greenroom.config.translation import Mapped
+from greenroom.config.translation import Mapped, Way
 
 PROMPTER = {
     "history_length": ("session", "history_length"),
@@ -38,6 +38,8 @@ MEANINGLESS = {
     "current_config": "a configuration's name is the name of its file",
 }
 
+_PROMPTER_NAMES = {path: name for name, path in PROMPTER.items()}
+
 KEYS = frozenset({"prompter", "mcp", *PROMPTER, *BINDING_PATHS, *MEANINGLESS})
 """Keys that only jaison's configuration has; ``operations`` is ours too."""
 
@@ -57,8 +59,51 @@ def translate(mapped: Mapped) -> None:
             _tool_servers(mapped, value)
         elif name in MEANINGLESS:
             mapped.ignore((name,), MEANINGLESS[name])
+            if name != "current_config":
+                mapped.unused[name] = value
         else:
             mapped.unknown((str(name),), {"operations", *KEYS})
+
+
+def translated_back(
+    changes: Mapping[tuple[str, ...], Any], bindings: Mapping[str, Mapping[str, Any]], ways: Mapping[Way, Way]
+) -> dict[tuple[str, ...], Any] | None:
+    """Our changes under jaison's names; ``None`` where it has no name for one of them.
+
+    :param bindings: what the file says of bindings, under our names. :param ways: where it says what.
+    """
+    found: dict[tuple[str, ...], Any] = {}
+    for path, value in changes.items():
+        if path == ("operations",):
+            found[path] = value
+        elif path in _PROMPTER_NAMES:
+            written = ways.get(path, ("prompter", _PROMPTER_NAMES[path]))
+            found[tuple(str(part) for part in written)] = value
+        elif path == ("bindings",):
+            settings = _changed_settings(bindings, value)
+            if settings is None:
+                return None
+            found |= settings
+        else:
+            return None
+    return found
+
+
+def _changed_settings(
+    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
+) -> dict[tuple[str, ...], Any] | None:
+    names = {path[1:]: name for name, path in BINDING_PATHS.items()}
+    found: dict[tuple[str, ...], Any] = {}
+    for binding in {*before, *after}:
+        old, new = before.get(binding, {}), after.get(binding, {})
+        for option in {*old, *new}:
+            if old.get(option) == new.get(option):
+                continue
+            name = names.get((binding, option))
+            if name is None:
+                return None
+            found[(name,)] = new.get(option)
+    return found
 
 
 def _prompter(mapped: Mapped, value: Any) -> None:

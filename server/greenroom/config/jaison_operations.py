@@ -24,6 +24,8 @@ _PREFIXES = {
 }
 _RENAMED = {("fish", "model_backend"): "backend", ("pytts", "voice_name"): "voice"}
 _MEANINGLESS = {"spacy_model": "sentences are split without a language model"}
+_OURS = ("chunker_sentence", None)
+"""an operation of a user's own may well read it"""
 
 
 def has_its_form(operations: Any) -> bool:
@@ -59,7 +61,7 @@ def _entry(mapped: Mapped, entry: Mapping[Any, Any], role: str, here: Way) -> di
     written = mapped.ways[here]
     ours: dict[Any, Any] = {}
     for name, value in entry.items():
-        if name in _MEANINGLESS:
+        if name in _MEANINGLESS and entry.get("id") in _OURS:
             mapped.ignore((*written, name), _MEANINGLESS[name])
             continue
         if name == "type" and "role" in entry:

@@ -1,7 +1,7 @@
 """Loading: defaults < file < environment < command line."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -12,7 +12,7 @@ from greenroom.config.foreign import Format, as_ours, format_of
 from greenroom.config.keys import Path, put, section_of, walk
 from greenroom.config.problems import ConfigError, Origin, Problem
 from greenroom.config.schema import Config
-from greenroom.config.validation import unknown_key_sentence, validated
+from greenroom.config.validation import dotted, unknown_key_sentence, validated
 
 COMMAND_LINE = "command line"
 
@@ -29,6 +29,10 @@ class LoadedConfig:
     warnings: tuple[str, ...] = ()
     file_values: Mapping[str, Any] | None = None
     """what the file says, under our names"""
+    unused: Mapping[str, Any] = field(default_factory=dict)
+    """what else it says, under its own names: fields of another server that have no meaning here"""
+    unknown: tuple[Problem, ...] = ()
+    """fields that the other server does not know either; ``warnings`` name them, too"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class FileValues:
     ways: Mapping[Way, Way]
     """our key -> the foreign file's own, where they differ"""
     warnings: tuple[str, ...]
+    unused: Mapping[str, Any] = field(default_factory=dict)
+    unknown: tuple[Problem, ...] = ()
 
     def locate(self, way: Way) -> tuple[Origin, Way]:
         for length in range(len(way), 0, -1):
@@ -86,6 +92,8 @@ def load_config(
         format=file.format,
         warnings=(*file.warnings, *unknown_variables(env, tokens)),
         file_values=file.data,
+        unused=file.unused,
+        unknown=file.unknown,
     )
 
 
@@ -121,18 +129,23 @@ def file_values(text: str, label: str, base: Config | None = None) -> FileValues
         return FileValues(_filled(document.data), document, form, {}, ())
     mapped = as_ours(document.data, form, base or Config())
     warnings = tuple(f"{document.origin(ignored.way)}: {ignored.text}" for ignored in mapped.ignored)
-    return FileValues(_filled(mapped.values), document, form, mapped.ways, warnings)
+    unknown = tuple(
+        Problem(document.origin(ignored.way), dotted(ignored.way), ignored.text, unknown_key=True)
+        for ignored in mapped.ignored
+        if ignored.unknown
+    )
+    return FileValues(_filled(mapped.values), document, form, mapped.ways, warnings, mapped.unused, unknown)
 
 
 def _filled(data: Mapping[str, Any]) -> dict[str, Any]:
     """A section or collection with all of its entries commented out is an empty one, not a bad value."""
     filled = dict(data)
-    for name, field in Config.model_fields.items():
+    for name, known in Config.model_fields.items():
         if name not in filled:
             continue
-        section = section_of(field)
+        section = section_of(known)
         if section is None:
-            filled[name] = _nothing_as_empty(filled[name], field.default)
+            filled[name] = _nothing_as_empty(filled[name], known.default)
         elif filled[name] is None:
             filled[name] = {}
         elif isinstance(filled[name], dict):

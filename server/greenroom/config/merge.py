@@ -1,7 +1,7 @@
 """``config_update``: merging what a client sends into the configuration, all of it or nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from greenroom.config.confidential import has_password
@@ -21,6 +21,8 @@ class Merged:
     changed: tuple[str, ...]
     """dotted keys whose value is another than before"""
     warnings: tuple[str, ...]
+    unused: Mapping[str, Any] = field(default_factory=dict)
+    """what was named and has no meaning here"""
 
 
 def merge(config: Config, update: Mapping[str, Any]) -> Merged:
@@ -45,7 +47,7 @@ def merge(config: Config, update: Mapping[str, Any]) -> Merged:
     _remove_nulls(data["context"], "name_translations")
     after = validated(data, locate, also=[*_stored_password(config, update), *_unknown(mapped)])
     changed = tuple(".".join(path) for path in differences(config, after))
-    return Merged(after, changed, tuple(ignored.text for ignored in mapped.ignored))
+    return Merged(after, changed, tuple(ignored.text for ignored in mapped.ignored), mapped.unused)
 
 
 def _merged(before: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,10 @@ class NamedConfigs:
         """Without their endings, as ``config_load`` takes them."""
         return list(dict.fromkeys(path.stem for path in self.files().values()))
 
+    def name_of(self, path: Path | None) -> str:
+        """Empty for a file that lies elsewhere."""
+        return path.stem if path is not None and path.resolve().parent == self.folder.resolve() else ""
+
     def find(self, name: str) -> Path:
         """Looked up among what is there, never joined to a path.
 

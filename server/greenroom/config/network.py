@@ -123,7 +123,13 @@ class ListenEntry(Section):
         tuple[DoorName, ...],
         Field(description="socketio, web, jaison and openai, or wyoming alone; empty: all that the address can have"),
     ] = ()
-    tls: Annotated[bool | None, Field(description="https here; null: as server.tls says")] = None
+    tls: Annotated[
+        bool | None, Field(description="https here; null: as server.tls says, but never on a Unix socket")
+    ] = None
+    open_to: Annotated[
+        Literal["user", "group", "all"] | None,
+        Field(description="who may open a Unix socket: its user, its group too, or all users; null: by the umask"),
+    ] = None
 
     @property
     def place(self) -> Address:
@@ -147,6 +153,8 @@ class ListenEntry(Section):
             raise PydanticCustomError(
                 "listen", "tcp:// is for wyoming alone; leave it out for HTTP", {"key": "address"}
             )
+        if self.open_to is not None and not self.place.path:
+            raise PydanticCustomError("listen", "this is for Unix sockets alone", {"key": "open_to"})
         if "wyoming" in doors and self.tls:
             raise PydanticCustomError("listen", "the Wyoming protocol knows no TLS", {"key": "tls"})
         return self

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from greenroom.config.foreign import Format
+from greenroom.config.from_jaison import translated_back
 from greenroom.config.keys import Path, differences, put
 from greenroom.config.load import FileValues, LoadedConfig, file_values, read_text
 from greenroom.config.schema import Config
@@ -33,8 +34,10 @@ def save_config(loaded: LoadedConfig, config: Config, path: FilePath | None = No
 
     What came from the environment or the command line and has not changed since is not written. A file that was edited
     by hand meanwhile keeps those edits. An existing file under another name ends up with exactly what is in force.
+    A file of jaison's stays one: what changes is written under jaison's names.
 
-    :raises Conflict: if the file is another server's configuration, or there is no file to write to.
+    :raises Conflict: if the file is another server's configuration and cannot say what changes, or there is no file to
+        write to.
     :raises ConfigError: if the file there cannot be read as a configuration; it is left as it is.
     :raises Unavailable: if it cannot be written; the old file is left as it is.
     """
@@ -45,17 +48,19 @@ def save_config(loaded: LoadedConfig, config: Config, path: FilePath | None = No
     wanted = _with_changes(loaded.file_config, changes)
     label = target.name
     text = read_text(target, label) if target.exists() else None
+    form = Format.GREENROOM
     if text is not None:
         file = file_values(text, label)
-        _refuse_foreign(file, label)
+        form = file.format
         present = validated(file.data, file.locate)
         if _same_file(target, loaded.path):
             wanted = _with_changes(present, changes)
-    elif loaded.format is Format.GREENROOM:
-        text, present = loaded.source_text, loaded.file_config
+        edits = _in_its_form(file, differences(present, wanted), present, label)
     else:
-        text, present = "", Config()
-    rendered = render(text, differences(present, wanted), wanted)
+        ours = loaded.format is Format.GREENROOM
+        text, present = (loaded.source_text, loaded.file_config) if ours else ("", Config())
+        edits = differences(present, wanted)
+    rendered = render(text, edits, wanted)
     write_atomically(target, rendered)
     return replace(
         loaded,
@@ -63,15 +68,22 @@ def save_config(loaded: LoadedConfig, config: Config, path: FilePath | None = No
         file_config=wanted,
         path=target,
         source_text=rendered,
-        format=Format.GREENROOM,
+        format=form,
         warnings=(),
         file_values=file_values(rendered, label).data,
     )
 
 
-def _refuse_foreign(file: FileValues, label: str) -> None:
-    if file.format is not Format.GREENROOM:
-        raise Conflict(f"{label} is a {file.format} configuration; save under another name, so that it stays as it is")
+def _in_its_form(file: FileValues, changes: Mapping[Path, Any], present: Config, label: str) -> Mapping[Path, Any]:
+    """:raises Conflict: the file's form has no words for a change."""
+    if file.format is Format.GREENROOM:
+        return changes
+    edits = translated_back(changes, present.bindings, file.ways) if file.format is Format.JAISON else None
+    if edits is None:
+        raise Conflict(
+            f"{label} is a {file.format} configuration, which cannot say all that changes; save under another name"
+        )
+    return edits
 
 
 def _same_file(target: FilePath, other: FilePath | None) -> bool:

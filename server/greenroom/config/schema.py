@@ -222,10 +222,18 @@ class LimitsConfig(Section):
         300
     )
     requests_per_s: Annotated[
-        float, Field(gt=0, le=100_000, description="events a second that a client may send", json_schema_extra=OWNER)
+        float,
+        Field(
+            gt=0,
+            le=100_000,
+            description="events or requests a second that a client may send: at Socket.IO each connection, at every "
+            "other door all that comes from one address with one token",
+            json_schema_extra=OWNER,
+        ),
     ] = 200
     requests_burst: Annotated[
-        int, Field(ge=1, le=1_000_000, description="events that it may send at once", json_schema_extra=OWNER)
+        int,
+        Field(ge=1, le=1_000_000, description="those that it may send at once", json_schema_extra=OWNER),
     ] = 400
     outbox_bytes: Annotated[
         int,

@@ -28,6 +28,8 @@ class Mapped:
     ways: dict[Way, Way] = field(default_factory=dict)
     """our key -> the foreign one"""
     ignored: list[Ignored] = field(default_factory=list)
+    unused: dict[str, Any] = field(default_factory=dict)
+    """known keys of the other server that have no meaning here, as they are written"""
 
     def take(self, foreign: Way, ours: tuple[str, ...], value: Any) -> None:
         data = self.values

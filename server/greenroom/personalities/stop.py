@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import TypeVar
 
-from greenroom.values import TextDelta
+from greenroom.values import Ended, ModelOutput, TextDelta
 
-T = TypeVar("T")
+T = TypeVar("T", bound=ModelOutput)
 
 
 class StopCutter:
@@ -94,14 +94,17 @@ def _fold(text: str) -> str:
     return "".join(low if len(low := char.casefold()) == 1 else char for char in text)
 
 
-async def cut(deltas: AsyncIterator[TextDelta | T], stops: Iterable[str]) -> AsyncIterator[TextDelta | T]:
-    """A model's stream up to the first stop text; thoughts and tool calls pass as they are.
+async def cut(deltas: AsyncIterator[T], stops: Iterable[str]) -> AsyncIterator[T | TextDelta]:
+    """A model's stream up to the first stop text; thoughts and tool calls pass as they are. Its ``Ended`` stays last,
+    and is missing where the stream was cut.
 
     The stream is closed as soon as it was cut, and with it the work of the backend. Consume under ``aclosing``.
     """
     cutter = StopCutter(stops)
     async with _closing(deltas) as source:
         async for delta in source:
+            if isinstance(delta, Ended) and (rest := cutter.finish()):
+                yield TextDelta(rest)
             if not isinstance(delta, TextDelta) or delta.thought:
                 yield delta
                 continue

@@ -6,7 +6,7 @@ Synthesis never waits for the sender: how much may lie ready is bounded by the n
 and by their length, and a voice that holds a lock while it speaks must not be held up by a listener.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from time import monotonic
 from typing import Any
@@ -17,9 +17,11 @@ from greenroom.pipeline.channel import Channel
 from greenroom.pipeline.playback import SpokenSentence
 from greenroom.values import Audio, SpeechText, WordTime
 
+Extras = Callable[[], Awaitable[Mapping[str, Any]]]
+
 
 class Synthesis:
-    """One sentence on its way. ``first_ms``: the voice's own time to its first sound, once known."""
+    """One sentence on its way."""
 
     def __init__(self, sentence: SpokenSentence) -> None:
         self.sentence = sentence
@@ -29,11 +31,16 @@ class Synthesis:
         self.broken = False
         """it ended early: the sentence was not spoken to its end"""
 
-    async def run(self, voice: TextToSpeech[Any], filters: Sequence[AudioFilter[Any]], stall_s: float) -> None:
-        """:raises BindingFailed: if the voice goes silent for ``stall_s`` seconds or breaks."""
+    async def run(
+        self, voice: TextToSpeech[Any], filters: Sequence[AudioFilter[Any]], stall_s: float, extras: Extras
+    ) -> None:
+        """:param extras: what filters say of the sentence, for a voice that wants it.
+
+        :raises BindingFailed: if the voice goes silent for ``stall_s`` seconds or breaks.
+        """
         self.started_at = monotonic()
         try:
-            async with stacked(self._speak(voice, stall_s), [item.apply for item in filters]) as stream:
+            async with stacked(self._speak(voice, stall_s, extras), [item.apply for item in filters]) as stream:
                 async for audio in stream:
                     if audio.pcm:
                         self.first_at = self.first_at or monotonic()
@@ -44,8 +51,9 @@ class Synthesis:
         finally:
             self.audio.close()
 
-    async def _speak(self, voice: TextToSpeech[Any], stall_s: float) -> AsyncGenerator[Audio, None]:
-        spoken = voice.speak(one(SpeechText(self.sentence.speech)))
+    async def _speak(self, voice: TextToSpeech[Any], stall_s: float, extras: Extras) -> AsyncGenerator[Audio, None]:
+        said = await extras() if voice.wants_extras else {}
+        spoken = voice.speak(one(SpeechText(self.sentence.speech, extras=said)))
         async with aclosing(closable(spoken)) as stream:
             async for item in unstalled(stream, stall_s, "the voice"):
                 if isinstance(item, WordTime):

@@ -27,9 +27,9 @@ from greenroom.pipeline.synthesis import Synthesis
 from greenroom.pipeline.thoughts import ThoughtSplitter
 from greenroom.pipeline.voice_parts import VoiceParts
 from greenroom.protocol import events
-from greenroom.values import Audio, ChunkType, TextChunk, TextDelta, ToolCall
+from greenroom.values import Audio, ChunkType, Ended, ModelOutput, TextChunk, TextDelta, ToolCall
 
-Deltas = AsyncGenerator[TextDelta | ToolCall, None]
+Deltas = AsyncGenerator[ModelOutput, None]
 _WAITING_DELTAS = 256
 _GATHER_LEAD_MS = 1000.0
 
@@ -66,6 +66,10 @@ class _Line:
     extras: dict[str, Any]
     synthesis: Synthesis | None = None
     notes: asyncio.Task[dict[str, Any]] | None = None
+
+    async def said_of_it(self) -> dict[str, Any]:
+        """What the filters add, those that run beside the display too."""
+        return {**self.extras, **await self.notes} if self.notes is not None else self.extras
 
 
 @dataclass(slots=True)
@@ -121,6 +125,8 @@ class Turn:
     """everything was shown, and sent as sound"""
     playback: Playback = field(init=False)
     failure: GreenroomError | None = field(init=False, default=None)
+    ended: Ended | None = field(init=False, default=None)
+    """what the model's backend told of its end"""
     _stopped: bool = field(init=False, default=False)
     _text: list[str] = field(init=False, default_factory=list)
     _generated: list[str] = field(init=False, default_factory=list)
@@ -151,26 +157,41 @@ class Turn:
         self._stopped = True
 
     def let_go(self) -> None:
-        """It has run: what is kept of it is its playback. Whom it told of its progress often holds the turn, and such
-        circles would stay in memory until Python looks for them."""
+        """It has run: what is kept of it is its playback. Whom it told of its progress often holds the turn, as what
+        failed does, and such circles would stay in memory until Python looks for them."""
         self.on_text, self.on_sentence, self.on_generated = _nobody, _nothing, _nothing
+        self.failure = None
+        self.parts = TurnParts()
+        self._lines = Channel()
+        self._text.clear()
+        self._generated.clear()
 
     async def run(self, deltas: Deltas) -> None:
         """:raises GreenroomError: when a backend failed; a failed model's words so far are shown and spoken first."""
-        arrived: Channel[TextChunk] = Channel(_WAITING_DELTAS)
-        ready: Channel[_Line] = Channel()
-        ahead = asyncio.Semaphore(self.settings.sentences_ahead + 1)
+        broken: list[BaseException] = []
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(deltas, arrived), name=f"read {self.job_id}")
-                group.create_task(self._show(arrived), name=f"show {self.job_id}")
-                group.create_task(self._voice(ready, ahead, group), name=f"voice {self.job_id}")
-                group.create_task(self._send(ready, ahead), name=f"send {self.job_id}")
+            await self._together(deltas)
         except BaseExceptionGroup as failed:
-            raise _first_of(failed) from None
+            failed.__traceback__ = None  # in the group's own frame, which it holds so, stands the group
+            broken.append(_first_of(failed))
+        except asyncio.CancelledError as cancelled:
+            # Its traceback holds the group's frames; they hold it, and the task that will keep it.
+            raise cancelled.with_traceback(None)  # noqa: B904 -- it is the same one
+        if broken:
+            raise broken.pop()  # not in the handler, which would make the group its context, and that holds it
         self.finished = True
         if self.failure is not None:
             raise self.failure
+
+    async def _together(self, deltas: Deltas) -> None:
+        arrived: Channel[TextChunk] = Channel(_WAITING_DELTAS)
+        ready: Channel[_Line] = Channel()
+        ahead = asyncio.Semaphore(self.settings.sentences_ahead + 1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read(deltas, arrived), name=f"read {self.job_id}")
+            group.create_task(self._show(arrived), name=f"show {self.job_id}")
+            group.create_task(self._voice(ready, ahead, group), name=f"voice {self.job_id}")
+            group.create_task(self._send(ready, ahead), name=f"send {self.job_id}")
 
     def _emit(self, event: events.Event) -> None:
         if not self._stopped:
@@ -191,6 +212,8 @@ class Turn:
                             self._emit(
                                 events.ToolCalled(job_id=self.job_id, tool=delta.name, arguments=delta.arguments)
                             )
+                        elif isinstance(delta, Ended):
+                            self.ended = delta
                         else:
                             for piece in (delta,) if delta.thought else thoughts.feed(delta.text):
                                 await self._arrive(piece, arrived)
@@ -230,7 +253,7 @@ class Turn:
             if not self._stopped:
                 await self.on_text(text)
             if text or self.failure is None:
-                self._emit(events.TextGenerated(job_id=self.job_id, text=text))
+                self._emit(events.TextGenerated(job_id=self.job_id, text=text, **events.of_end(self.ended)))
         finally:
             self._lines.close()
 
@@ -265,21 +288,20 @@ class Turn:
                 if voice is not None and line.sentence.speech:
                     await ahead.acquire()
                     line.synthesis = Synthesis(line.spoken)
-                    group.create_task(self._synthesise(line.synthesis, voice))
+                    group.create_task(self._synthesise(line, line.synthesis, voice))
                 ready.send_nowait(line)
         finally:
             ready.close()
 
-    async def _synthesise(self, synthesis: Synthesis, voice: TextToSpeech[Any]) -> None:
+    async def _synthesise(self, line: _Line, synthesis: Synthesis, voice: TextToSpeech[Any]) -> None:
         with guarded(self.parts.voice_id):
-            await synthesis.run(voice, self.parts.audio_filters, self.settings.stall_s)
+            await synthesis.run(voice, self.parts.audio_filters, self.settings.stall_s, line.said_of_it)
 
     # send
 
     async def _send(self, ready: Channel[_Line], ahead: asyncio.Semaphore) -> None:
         async for line in ready:
-            if line.notes is not None:
-                line.extras.update(await line.notes)
+            line.extras = await line.said_of_it()
             if line.sentence.text.strip():  # white space behind the last sentence is nobody's subtitle
                 self._emit(
                     events.Sentence(

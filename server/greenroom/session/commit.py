@@ -19,5 +19,8 @@ async def committed(work: Coroutine[Any, Any, T]) -> T:
     if cancelled is not None:
         if not task.cancelled():
             task.exception()  # the cancellation is what is raised
-        raise cancelled
+        try:
+            raise cancelled
+        finally:
+            del cancelled  # else it and this frame hold each other
     return task.result()

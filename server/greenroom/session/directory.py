@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from greenroom import garbage
 from greenroom.errors import BadRequest, Busy
 from greenroom.protocol import events
 from greenroom.session.configuring import ConfigurationDesk
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,64}")
 _RESTART_TOLD_S = 600.0
 _SWEEP_S = 30.0
+_WORTH_GIVING_BACK = 1 << 20
+"""bytes of sessions' logs; less is soon used again"""
 
 
 class SessionDirectory:
@@ -169,16 +172,22 @@ class SessionDirectory:
             await asyncio.sleep(_SWEEP_S)
             limit_s = self._house.config.value.session.idle_close_s
             self._house.metrics.engines.set(self._house.engines.open_count)
+            freed = 0
             for name, session in list(self._sessions.items()):
                 if session.log.seq == self._quiet_at.get(name):
+                    freed += session.log.bytes
                     session.log.drop_audio()
+                    freed -= session.log.bytes
                 self._quiet_at[name] = session.log.seq
                 if session.in_use:
                     self._idle_since.pop(name, None)
                     continue
                 since = self._idle_since.setdefault(name, time.monotonic())
                 if limit_s and time.monotonic() - since > limit_s and name != self._house.config.value.session.default:
+                    freed += session.log.bytes
                     await self._retire(name)
+            if freed >= _WORTH_GIVING_BACK:
+                await asyncio.to_thread(garbage.give_back)
 
     async def _retire(self, name: str) -> None:
         session = self._sessions.pop(name)

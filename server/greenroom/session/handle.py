@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from greenroom.protocol.commands import Command
 from greenroom.protocol.events import Event
+from greenroom.protocol.grant import Grant
 from greenroom.session.replay import ReplayLog
 from greenroom.values import Access
 
@@ -22,7 +23,15 @@ class Caller(Protocol):
         ...
 
     @property
-    def access(self) -> Access: ...
+    def grant(self) -> Grant:
+        """its role, and the sessions that it may act on"""
+        ...
+
+    @property
+    def access(self) -> Access:
+        """the grant's role"""
+        ...
+
     @property
     def debug(self) -> bool:
         """asked for ``prompt_built``"""

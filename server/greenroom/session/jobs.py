@@ -20,7 +20,7 @@ from greenroom.log import bind_job
 from greenroom.protocol import events
 from greenroom.store import Store
 from greenroom.store.records import JobRecord, LineRecord
-from greenroom.values import new_id
+from greenroom.values import Ended, new_id
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class Job:
     state: JobState = JobState.QUEUED
     cancel_reason: str | None = None
     timing: dict[str, float] = field(default_factory=dict)
+    ended: Ended | None = None
+    """how the model that it asked ended, where that was told"""
     queued_at: float = field(default_factory=time.monotonic)
     started_at: float = 0.0
     early_task: asyncio.Task[Any] | None = None
@@ -246,6 +248,8 @@ class JobQueue:
         else:
             error = _cancelled(job)
             await self._forget_line(job)
+        # A task keeps what ended it, that the frames that it came through, and these the job: no circle of them.
+        job.task = job.early_task = None
         job.state = JobState.ENDED
         job.timing["total_ms"] = round((time.monotonic() - job.started_at) * 1000, 2)
         try:
@@ -299,12 +303,11 @@ def _cancelled(job: Job) -> GreenroomError:
 
 
 def _end_of(job: Job, error: GreenroomError | None) -> events.JobFinished:
-    if error is None:
-        return events.JobFinished(job_id=job.job_id, job_type=job.job_type, success=True, timing=dict(job.timing))
     return events.JobFinished(
         job_id=job.job_id,
         job_type=job.job_type,
-        success=False,
+        success=error is None,
         timing=dict(job.timing),
-        error={"code": error.code, "type": error.kind, "reason": error.message},
+        error={"code": error.code, "type": error.kind, "reason": error.message} if error is not None else None,
+        **events.of_end(job.ended),
     )

@@ -34,7 +34,7 @@ from greenroom.session.jobs import Job
 from greenroom.session.operations import OperationSpec, operation_as, release_all
 from greenroom.session.session import Session
 from greenroom.session.state import Choices
-from greenroom.values import Audio, Message, Prompt, Role, SpeechText, TextChunk, TextDelta, ToolCall
+from greenroom.values import Audio, Ended, Message, Prompt, Role, SpeechText, TextChunk, TextDelta, ToolCall
 
 T = TypeVar("T")
 _OPERATIONS = frozenset({"operations"})
@@ -52,32 +52,33 @@ class OperationDesk:
     async def _load(self, command: OperationLoad, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
             for item in command.ops:
-                options = dict(item.config or {})
-                check_options(self._known(item.role, item.id), options, caller.access, item.id)
-                await self._apply(caller, self._session.operations.load(OperationSpec(item.role, item.id, options)))
-                self._progress(job, {"role": str(item.role), "id": item.id, "loose_key": item.loose_key})
+                role, options = _role(item.role), dict(item.config or {})
+                check_options(self._known(role, item.id), options, caller.access, item.id)
+                await self._apply(caller, self._session.operations.load(OperationSpec(role, item.id, options)))
+                self._progress(job, {"role": str(role), "id": item.id, "loose_key": item.loose_key})
 
         return await self._submit(command, caller, work)
 
     async def _unload(self, command: OperationUnload, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
             for item in command.ops:
-                spec = await self._apply(caller, self._session.operations.unload(item.role, item.id))
-                self._progress(job, {"role": str(item.role), "id": spec.id})
+                role = _role(item.role)
+                spec = await self._apply(caller, self._session.operations.unload(role, item.id))
+                self._progress(job, {"role": str(role), "id": spec.id})
 
         return await self._submit(command, caller, work)
 
     async def _configure(self, command: OperationConfigure, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
             for item in command.ops:
-                settings = item.settings()
-                spec = self._session.operations.spec(item.role)
+                role, settings = _role(item.role), item.settings()
+                spec = self._session.operations.spec(role)
                 binding_id = item.id or (spec.id if spec else None)
                 if binding_id is None:
-                    raise NotFound(f"No operation of type {item.role.name} loaded", kind="operation_unloaded")
-                check_options(self._known(item.role, binding_id), settings, caller.access, binding_id)
-                await self._apply(caller, self._session.operations.configure(item.role, item.id, settings))
-                self._progress(job, {"role": str(item.role), "id": binding_id, **without_secrets(settings)})
+                    raise NotFound(f"No operation of type {role.name} loaded", kind="operation_unloaded")
+                check_options(self._known(role, binding_id), settings, caller.access, binding_id)
+                await self._apply(caller, self._session.operations.configure(role, item.id, settings))
+                self._progress(job, {"role": str(role), "id": binding_id, **without_secrets(settings)})
 
         return await self._submit(command, caller, work)
 
@@ -123,15 +124,19 @@ class OperationDesk:
 
     async def _use(self, command: OperationUse, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
-            held = await self._held(command.role, command.id)
+            role = _role(command.role)
+            held = await self._held(role, command.id)
             own_name = self._session.character_name()
             try:
-                what = held[0].binding_id if held else str(command.role)
+                what = held[0].binding_id if held else str(role)
                 stall_s = self._session.house.config.value.turn.timeout_s
                 with guarded(what):
-                    async with aclosing(_used(command.role, held, command.payload, own_name)) as results:
+                    async with aclosing(_used(role, held, command.payload, own_name)) as results:
                         async for result in unstalled(results, stall_s, what):
-                            self._progress(job, result)
+                            if isinstance(result, Ended):
+                                job.ended = result
+                            else:
+                                self._progress(job, result)
             finally:
                 await release_all(held)
 
@@ -156,9 +161,20 @@ class OperationDesk:
         return [await operations.hold_unlisted(role, operation_id)]
 
 
+def _role(name: str) -> Role:
+    """:raises NotFound: in jaison's words."""
+    try:
+        return Role(name)
+    except ValueError:
+        known = ", ".join(Role)
+        raise NotFound(
+            f"No operation of role {name[:80]}; the roles are {known}", kind="operation_unknown_role"
+        ) from None
+
+
 async def _used(
     role: Role, held: list[LoadedOperation], payload: Mapping[str, Any], own_name: str
-) -> AsyncGenerator[dict[str, Any], None]:
+) -> AsyncGenerator[dict[str, Any] | Ended, None]:
     """One input through one operation, or through the chain of a filter role."""
     match role:
         case Role.T2T | Role.MCP:
@@ -167,6 +183,8 @@ async def _used(
                 async for delta in deltas:
                     if isinstance(delta, ToolCall):
                         yield {"tool": delta.name, "arguments": dict(delta.arguments)}
+                    elif isinstance(delta, Ended):
+                        yield delta
                     elif isinstance(delta, TextDelta) and not delta.thought:
                         yield {"content": delta.text}
         case Role.STT:
@@ -176,7 +194,9 @@ async def _used(
                     if transcript.final:
                         yield {"transcription": transcript.text}
         case Role.TTS:
-            spoken = operation_as(TextToSpeech, held[0]).speak(one(SpeechText(_content(payload))))
+            voice = operation_as(TextToSpeech, held[0])
+            extras = {name: value for name, value in payload.items() if name != "content"} if voice.wants_extras else {}
+            spoken = voice.speak(one(SpeechText(_content(payload), extras=extras)))
             async with aclosing(closable(spoken)) as sounds:
                 async for sound in sounds:
                     if isinstance(sound, Audio):

@@ -259,10 +259,17 @@ class Operations:
 
 
 async def release_all(held: Iterable[LoadedOperation]) -> None:
-    """Every one, the first first, also where this is cancelled on the way."""
-    async with AsyncExitStack() as stack:
-        for loaded in reversed(list(held)):
-            stack.push_async_callback(loaded.release)
+    """Every one, the first first, also where this is cancelled on the way.
+
+    As contextlib's exit stack would; but what is raised in one leaves its frame and the traceback holding each other.
+    """
+    left = iter(held)
+    loaded = next(left, None)
+    if loaded is not None:
+        try:
+            await loaded.release()
+        finally:
+            await release_all(left)
 
 
 def operation_as(kind: type[Kind], loaded: LoadedOperation) -> Kind:

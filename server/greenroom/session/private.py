@@ -25,7 +25,7 @@ from greenroom.session.handle import Caller, Reply
 from greenroom.session.operations import operation_as
 from greenroom.session.prompting import Exchange, discussion_prompt, raw_prompt
 from greenroom.session.session import Session, logger
-from greenroom.values import Prompt, Role, TextDelta, new_id
+from greenroom.values import Ended, Prompt, Role, TextDelta, new_id
 
 _WAITING_PER_CLIENT = 8
 _DISCUSSIONS_PER_CLIENT = 16
@@ -123,7 +123,7 @@ class PrivateDesk:
             async with client.turn:
                 discussion = client.discussion(personality.id) if personality else None
                 prompt = self._prompt(command, personality, discussion)
-                await self._stream(prompt, personality is not None, caller, request_id, said)
+                ended = await self._stream(prompt, personality is not None, caller, request_id, said)
                 if discussion is not None:
                     discussion.append(Exchange(command.prompt, "".join(said).strip()))
                     while len(discussion) > 1 and sum(map(_length, discussion)) > _DISCUSSION_CHARS:
@@ -135,7 +135,7 @@ class PrivateDesk:
             broken = Internal(f"the server failed at this request; its log tells more under {request_id}")
             caller.send(events.GenerationError(error=broken.message), request_id)
         else:
-            caller.send(events.TextGenerated(text="".join(said)), request_id)
+            caller.send(events.TextGenerated(text="".join(said), **events.of_end(ended)), request_id)
 
     def _prompt(
         self, command: GenerateText, personality: Personality | None, discussion: deque[Exchange] | None
@@ -154,18 +154,21 @@ class PrivateDesk:
 
     async def _stream(
         self, prompt: Prompt, in_character: bool, caller: Caller, request_id: str, said: list[str]
-    ) -> None:
+    ) -> Ended | None:
         loaded = await self._session.operations.hold(Role.T2T)
         stall_s = self._session.house.config.value.turn.timeout_s
         thoughts = ThoughtSplitter()
         arrived: Channel[str] = Channel(256)
 
-        async def read() -> None:
+        async def read() -> Ended | None:
+            ended: Ended | None = None
             try:
                 with guarded(loaded.binding_id):
                     stream = closable(operation_as(TextToText, loaded).generate(prompt))
                     async with aclosing(closable(cut(stream, prompt.sampling.stop))) as deltas:
                         async for delta in unstalled(deltas, stall_s, loaded.binding_id):
+                            if isinstance(delta, Ended):
+                                ended = delta
                             if isinstance(delta, TextDelta) and not delta.thought:
                                 pieces = thoughts.feed(delta.text) if in_character else [delta]
                                 for piece in pieces:
@@ -174,6 +177,7 @@ class PrivateDesk:
                 for piece in thoughts.finish():
                     if not piece.thought:
                         await arrived.send(piece.text)
+                return ended
             finally:
                 arrived.close()
 
@@ -184,12 +188,13 @@ class PrivateDesk:
                 if chunk:
                     said.append(chunk)
                     caller.send(events.TextChunk(chunk=chunk), request_id)
-            await reading
+            return await reading
         finally:
             reading.cancel()
             try:
                 await asyncio.gather(reading, return_exceptions=True)
             finally:
+                del reading  # what it failed of holds this frame
                 await loaded.release()
 
 

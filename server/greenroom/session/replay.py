@@ -113,9 +113,13 @@ class ReplayLog:
         return lambda: self._listeners.pop(listener, None)
 
     def drop_audio(self) -> None:
-        """Let go of all sound, as for a session in which nothing has happened for a while."""
+        """Let go of all sound and of what doors have encoded, as for a session in which nothing has happened for a
+        while."""
         self._drop_audio(len(self._entries), 0)
         self._recent_from, self._recent_bytes = self.seq + 1, 0
+        for entry in self._entries[-_ENCODED:]:
+            if entry.wire:
+                entry.wire = {}
 
     @property
     def listeners(self) -> int:

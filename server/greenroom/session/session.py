@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from greenroom.errors import Conflict, Forbidden, GreenroomError, NotFound, TooLarge, Unavailable
+from greenroom.errors import Conflict, GreenroomError, NotFound, TooLarge, Unavailable
 from greenroom.log import bind_session
 from greenroom.personalities.folder import Personality
 from greenroom.protocol import events
@@ -150,8 +150,8 @@ class Session:
 
     async def execute(self, command: Command, caller: Caller) -> Reply:
         with bind_session(self._name):
-            if caller.access < command.access:
-                raise Forbidden(f"{command.event} needs the role {command.access}; yours is {caller.access}")
+            caller.grant.require_session(self._name)
+            command.permit(caller.grant)
             self._bounded(command)
             if self._closing and command.kind_of is not Kind.IMMEDIATE:
                 raise self._closed()

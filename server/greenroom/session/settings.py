@@ -6,10 +6,12 @@ from copy import deepcopy
 from typing import Any
 
 from greenroom.config.access import changes_need_owner, public_config
+from greenroom.config.foreign import Format
 from greenroom.config.keys import differences, put
 from greenroom.config.load import LoadedConfig
 from greenroom.config.merge import Merged, merge
 from greenroom.config.named import NamedConfigs
+from greenroom.config.problems import ConfigError
 from greenroom.config.schema import Config
 from greenroom.errors import Forbidden
 from greenroom.values import Access
@@ -26,8 +28,10 @@ class CurrentConfig:
         """what the owner's file and environment said at the start, whatever was changed over the wire since"""
         self._named = named
         self.name = name
-        """the configuration that was loaded by name; empty: the one that the server started with"""
+        """which of ``configs/`` it is; empty: none of them"""
         self._given: dict[str, Any] = deepcopy(dict(loaded.file_values or {}))
+        self.unused: Mapping[str, Any] = loaded.unused
+        """fields of another server that a file or a client names and that do nothing here"""
 
     @property
     def value(self) -> Config:
@@ -65,17 +69,25 @@ class CurrentConfig:
         self._config = merged.config
         for path, value in changed.items():
             put(self._given, path, value)
+        self.unused = {**self.unused, **merged.unused}
         return merged
 
     async def load(self, name: str, access: Access, check: Callable[[Config], None] | None = None) -> tuple[str, ...]:
-        """Take a configuration from ``configs/``; returns its warnings. What listens stays as it is until a restart."""
+        """Take a configuration from ``configs/``; returns its warnings. What listens stays as it is until a restart.
+
+        :raises ConfigError: also for a field of a jaison file that jaison does not know: whoever asks over the wire
+            does not see the warnings that the server's own start has for it.
+        """
         loaded = await asyncio.to_thread(self._named.load, name)
+        if loaded.unknown and loaded.format is Format.JAISON:
+            raise ConfigError(loaded.unknown)
         if access < Access.OWNER:
             _refuse(changes_need_owner(loaded.config.model_dump(mode="json"), self.value))
         if check is not None:
             check(loaded.config)
         self._loaded, self._config, self.name = loaded, loaded.config, name
         self._given = deepcopy(dict(loaded.file_values or {}))
+        self.unused = loaded.unused
         return loaded.warnings
 
     async def save(self, name: str) -> None:

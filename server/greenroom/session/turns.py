@@ -22,7 +22,7 @@ from greenroom.session.operations import operation_as, release_all
 from greenroom.session.prompting import chat_prompt_of, history_of
 from greenroom.session.session import Session
 from greenroom.store.records import LineRecord
-from greenroom.values import Access, Prompt, Role, TextDelta, ToolCall
+from greenroom.values import Access, ModelOutput, Prompt, Role, TextDelta
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class TurnDesk:
 
     async def _say(self, command: Say, caller: Caller) -> Reply:
         async def work(job: Job) -> None:
-            async def given() -> AsyncGenerator[TextDelta | ToolCall, None]:
+            async def given() -> AsyncGenerator[ModelOutput, None]:
                 yield TextDelta(command.text)
 
             held: list[LoadedOperation] = []
@@ -238,7 +238,7 @@ class TurnDesk:
         )
 
     async def _speak(
-        self, job: Job, parts: TurnParts, deltas: AsyncGenerator[TextDelta | ToolCall, None], audio_lead_ms: int
+        self, job: Job, parts: TurnParts, deltas: AsyncGenerator[ModelOutput, None], audio_lead_ms: int
     ) -> None:
         settings = self._session.house.config.value.turn
         spoken: _Spoken
@@ -276,6 +276,7 @@ class TurnDesk:
             raise
         finally:
             job.timing.update(turn.timing())
+            job.ended = turn.ended
             turn.let_go()
             spoken.ended = True
             self._measure(job)
