@@ -26,6 +26,7 @@ class Rig:
         self.port = 0
         self._told: list[str] = []
         self._news = asyncio.Condition()
+        self.hearing: list[asyncio.Task[None]] = []
 
     async def load(self, role: Role, binding: str = "apart", **options: Any) -> LoadedOperation:
         told = {"tell": self.port} if binding == "apart" else {}
@@ -54,6 +55,11 @@ class Rig:
             pass
         finally:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def hear_soon(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.hearing.append(asyncio.create_task(self.hear(reader, writer)))
 
 
 @asynccontextmanager
@@ -61,14 +67,20 @@ async def isolated(
     modes: Mapping[str, str] | None = None, *, idle_s: float = 0, token: str = "", places: Places | None = None
 ) -> AsyncIterator[Rig]:
     rig = Rig(modes or {}, idle_s, token, places or Places())
-    server = await asyncio.start_server(rig.hear, "127.0.0.1", 0)
+    server = await asyncio.start_server(rig.hear_soon, "127.0.0.1", 0)
     rig.port = server.sockets[0].getsockname()[1]
     try:
         yield rig
     finally:
         await rig.engines.close()
         await rig.isolation.close()
+        _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(b"over\n")
+        await rig.heard("over")  # so whoever came before has been let in
+        writer.close()
+        await writer.wait_closed()
         server.close()
+        await asyncio.gather(*rig.hearing)  # all who tell have ended
 
 
 def asked(text: str) -> Prompt:
