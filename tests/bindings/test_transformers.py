@@ -21,7 +21,7 @@ from greenroom.bindings.discovery import read_binding
 from greenroom.bindings.downloads.entries import read_entries
 from greenroom.bindings.engines import parse_options
 from greenroom.errors import BadRequest, BindingFailed, Unavailable
-from greenroom.values import Message, Prompt, Role, Sampling
+from greenroom.values import Message, Prompt, Role, Sampling, TextDelta
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # transformers and torch warn on import
 
@@ -174,7 +174,7 @@ async def test_two_roles_and_two_sessions_at_once(places: Places) -> None:
         assert chat.operation.engine is again.operation.engine and engines.open_count == 2
 
         async def answer(operation: Any) -> str:
-            return "".join([delta.text async for delta in operation.generate(HELLO)])
+            return "".join([item.text async for item in operation.generate(HELLO) if isinstance(item, TextDelta)])
 
         async def heard(operation: Any) -> str:
             async def sound() -> Any:

@@ -225,7 +225,7 @@ async def test_operations_that_are_none(shared: ServerProcess, den: str) -> None
         before = (await ana.done("list_operations"))["operations"]
         assert (await failure(ana, "operation_load", ops=[{"role": "tts", "id": "nobody"}]))["code"] == "not_found"
         assert (await failure(ana, "operation_load", ops=[{"role": "tts", "id": "eliza"}]))["reason"]
-        assert (await ana.refused("operation_load", ops=[{"role": "singer", "id": "eliza"}]))["code"] == "bad_request"
+        assert "singer" in (await failure(ana, "operation_load", ops=[{"role": "singer", "id": "eliza"}]))["reason"]
         assert (await ana.refused("operation_load", ops="all"))["details"]["field"] == "ops"
         assert (await ana.done("list_operations"))["operations"] == before
 
