@@ -12,6 +12,7 @@ async def main() -> None:
         async for received in room.ask("Hello, who are you?"):
             print(received.text, end="", flush=True)
             answer.add(received)
+        print()
         answer.save("answer.wav")
 
 

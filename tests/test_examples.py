@@ -29,7 +29,7 @@ def test_the_python_client_in_ten_lines(tmp_path: Path) -> None:
         script.write_text(of_server("python_client.py", server), encoding="utf-8")
         done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "You said: Hello, who are you? Fine."
+    assert done.stdout == "You said: Hello, who are you? Fine.\n"
     assert (tmp_path / "answer.wav").stat().st_size == 44 + 7 * 1280
 
 

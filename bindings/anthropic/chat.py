@@ -62,7 +62,8 @@ class Chat(AnthropicOperation, TextToText[AnthropicEngine]):
         refused = self.engine.refused.setdefault(self.options.model, set())
         once: set[str] = set()
         while True:
-            body = self._body(prompt, refused | once)
+            left_out = refused | once
+            body = self._body(prompt, left_out)
             emitted = False
             try:
                 async with aclosing(self._answer(body)) as items:
@@ -72,7 +73,8 @@ class Chat(AnthropicOperation, TextToText[AnthropicEngine]):
                 return
             except BindingFailed as failure:
                 otherwise = not emitted and (
-                    self._ask_without_thoughts(failure, prompt, once) or _ask_otherwise(failure, body, refused)
+                    self._ask_without_thoughts(failure, prompt, once)
+                    or _ask_otherwise(failure, body, left_out, refused)
                 )
                 if emitted or not (otherwise or failure.retryable):
                     raise
@@ -156,14 +158,14 @@ def _within_one(option: float | None, sampling: float | None) -> float | None:
     return None if value is None else min(value, 1.0)
 
 
-def _ask_otherwise(failure: BindingFailed, body: dict[str, Any], refused: set[str]) -> bool:
+def _ask_otherwise(failure: BindingFailed, body: dict[str, Any], left_out: set[str], refused: set[str]) -> bool:
     """Whether the request may succeed without a parameter that this model refuses. Of two that exclude each other,
-    temperature stays."""
+    temperature stays. ``refused`` may have grown since: another session asks the same model."""
     if (failure.details or {}).get("status") not in (400, 422):
         return False
     words = set(_WORD.findall(failure.message))
     words |= {"output_config"} if "effort" in words else set()
-    named = [name for name in _OPTIONAL if name in body and name in words and name not in refused]
+    named = [name for name in _OPTIONAL if name in body and name in words and name not in left_out]
     if len(named) > 1 and "temperature" in named:
         named.remove("temperature")
     refused.update(named)

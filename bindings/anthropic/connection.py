@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
 from greenroom.bindings.server_events import EventDecoder
-from greenroom.bindings.warming import greet, rehearse
+from greenroom.bindings.warming import greet, or_closed, rehearse
 from greenroom.bindings.web_address import web_address
 
 if TYPE_CHECKING:
@@ -171,8 +171,7 @@ class AnthropicOperation(Operation[AnthropicEngine]):
     async def open_engine(cls, options: Any, place: Place) -> AnthropicEngine:
         """Connects already, so that the first answer need not wait for it."""
         engine = await cls._opened(options, place)
-        await engine.greet()
-        return engine
+        return await or_closed(engine, engine.greet())
 
     @classmethod
     async def _opened(cls, options: Any, place: Place) -> AnthropicEngine:

@@ -14,6 +14,7 @@ from pydantic import Field
 from greenroom.bindings.pcm import MonoConverter
 from greenroom.bindings.retrying import pause_s
 from greenroom.bindings.roles import Options, Place, SpeechToText
+from greenroom.bindings.warming import or_closed
 from greenroom.errors import BindingFailed
 from greenroom.values import Audio, Transcript
 
@@ -37,8 +38,7 @@ class Recognition(FishOperation, SpeechToText[FishEngine]):
     async def open_engine(cls, options: Any, place: Place) -> FishEngine:
         """Connects already, so that the first words need not wait for it. :raises BindingFailed:"""
         engine = await super().open_engine(options, place)
-        await engine.greet()
-        return engine
+        return await or_closed(engine, engine.greet())
 
     async def transcribe(self, audio: AsyncIterator[Audio], hint: str) -> AsyncGenerator[Transcript, None]:
         """One final transcript; the service takes no hints. Less than a tenth of a second holds no word: nothing is

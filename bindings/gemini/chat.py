@@ -55,6 +55,7 @@ class Chat(GeminiOperation, TextToText[GeminiEngine]):
         attempt = 0
         while True:
             emitted = False
+            thinks = self.options.model not in self.engine.without_thinking
             try:
                 async with aclosing(self._answer(prompt)) as items:
                     async for item in items:
@@ -62,7 +63,7 @@ class Chat(GeminiOperation, TextToText[GeminiEngine]):
                         yield item
                 return
             except BindingFailed as failure:
-                if emitted or not (self._ask_otherwise(failure, prompt) or failure.retryable):
+                if emitted or not (self._ask_otherwise(failure, prompt, thinks) or failure.retryable):
                     raise
                 if failure.retryable:
                     wait_s = pause_s(failure, attempt)
@@ -125,15 +126,15 @@ class Chat(GeminiOperation, TextToText[GeminiEngine]):
             wanted.thinking_budget = options.thinking_budget
         return wanted
 
-    def _ask_otherwise(self, failure: BindingFailed, prompt: Prompt) -> bool:
+    def _ask_otherwise(self, failure: BindingFailed, prompt: Prompt, thinks: bool) -> bool:
         """Whether the request may succeed without a word on thinking, which not every model understands; or without
-        the signatures of another model, which this one cannot read."""
+        the signatures of another model, which this one cannot read. ``thinks``: the request said such a word."""
         model, said = self.options.model, failure.message.lower()
         if (failure.details or {}).get("status") != 400:
             return False
         if "signature" in said:
             return self.engine.forget_signatures(call.id for message in prompt.messages for call in message.tool_calls)
-        if "think" not in said or model in self.engine.without_thinking:
+        if "think" not in said or not thinks:
             return False
         self.engine.without_thinking.add(model)
         return True

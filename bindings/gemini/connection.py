@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
-from greenroom.bindings.warming import greet, rehearse
+from greenroom.bindings.warming import greet, or_closed, rehearse
 from greenroom.bindings.web_address import web_address
 
 if TYPE_CHECKING:
@@ -153,8 +153,8 @@ class GeminiEngine(Engine):
                 async for model in await self._client.aio.models.list(config={"page_size": 1000}):
                     if "generateContent" in (model.supported_actions or ()):
                         found.append(Model(str(model.name).removeprefix("models/"), str(model.display_name or "")))
-        except (APIError, httpx2.HTTPError, TimeoutError, ValueError):
-            return []
+        except (APIError, httpx2.HTTPError, TimeoutError, ValueError, AttributeError, TypeError):
+            return []  # the SDK takes whatever JSON comes for what it expects
         return found
 
 
@@ -170,8 +170,7 @@ class GeminiOperation(Operation[GeminiEngine]):
     async def open_engine(cls, options: Any, place: Place) -> GeminiEngine:
         """Connects already, so that the first answer need not wait for it."""
         engine = await cls._opened(options, place)
-        await engine.greet(options.base_url)
-        return engine
+        return await or_closed(engine, engine.greet(options.base_url))
 
     @classmethod
     async def _opened(cls, options: Any, place: Place) -> GeminiEngine:

@@ -143,6 +143,11 @@ class ChatCompletion(OpenAIOperation, TextToText[OpenAIEngine]):
             body[self._limit_field(raw, refused)] = limit
         return ("/completions" if raw else "/chat/completions"), body | options.extra_body
 
+    @property
+    def _fixed(self) -> set[str]:
+        """what the configuration sends, whatever becomes of it"""
+        return set(self.options.extra_body)
+
     def _effort(self, body: dict[str, Any]) -> str:
         thoughtless = "tools" in body and self.options.model in self.engine.without_thinking
         return "none" if thoughtless else self.options.reasoning_effort
@@ -166,13 +171,13 @@ class ChatCompletion(OpenAIOperation, TextToText[OpenAIEngine]):
             return True
         if status not in (400, 422):
             return False
-        thoughtless = self.engine.without_thinking
-        if "tools" in body and _TOOLS_AND_THINKING.search(failure.message) and self.options.model not in thoughtless:
-            thoughtless.add(self.options.model)
+        may_think = body.get("reasoning_effort") != "none" and "reasoning_effort" not in refused | self._fixed
+        if "tools" in body and may_think and _TOOLS_AND_THINKING.search(failure.message):
+            self.engine.without_thinking.add(self.options.model)
             return True
         words = {details.get("param"), *_QUOTED.findall(failure.message)}
         words |= {_COUNTED} if _COUNTED in failure.message else set()
-        sent = [name for name in _OPTIONAL if name in body and name not in refused | self.options.extra_body.keys()]
+        sent = [name for name in _OPTIONAL if name in body and name not in refused | self._fixed]
         unwanted = [name for name in sent if name in words] or [name for name in sent if self._may_be_unknown(name)]
         refused.update(unwanted)
         return bool(unwanted)

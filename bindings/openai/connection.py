@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from greenroom.bindings.retrying import pause_s
 from greenroom.bindings.roles import OWNER_ONLY, Engine, Model, Operation, Options, Place
-from greenroom.bindings.warming import greet, rehearse
+from greenroom.bindings.warming import greet, or_closed, rehearse
 from greenroom.bindings.web_address import web_address
 from greenroom.bindings.wire_text import json_bytes
 from greenroom.errors import BindingFailed
@@ -197,11 +197,12 @@ class OpenAIEngine(Engine):
 
     async def list_models(self) -> list[str]:
         """Identifiers as the server lists them; ``[]`` if it does not answer within two seconds."""
+        import aiohttp
         from openai import OpenAIError
 
         try:
             listed = await self.client.get("/models", cast_to=object, options={"timeout": _LIST_TIMEOUT_S})
-        except (OpenAIError, ValueError):
+        except (OpenAIError, aiohttp.ClientError, ValueError):  # the SDK does not know the second
             return []
         entries = listed.get("data") if isinstance(listed, dict) else None
         if not isinstance(entries, list):
@@ -223,8 +224,7 @@ class OpenAIOperation(Operation[OpenAIEngine]):
     async def open_engine(cls, options: Any, place: Place) -> OpenAIEngine:
         """Connects already, so that the first answer need not wait for it."""
         engine = await cls._opened(options, place)
-        await engine.greet()
-        return engine
+        return await or_closed(engine, engine.greet())
 
     @classmethod
     async def _opened(cls, options: Any, place: Place) -> OpenAIEngine:

@@ -39,11 +39,13 @@ def give_back() -> None:
     """
     if sys.platform != "linux":
         return
-    import ctypes
+    try:
+        import ctypes
 
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+        trim = ctypes.CDLL(None).malloc_trim
+    except (ImportError, OSError, AttributeError):  # a Python without ctypes, one linked statically, another libc
+        return
+    trim(0)
 
 
 async def collect_when(idle: Callable[[], bool]) -> None:

@@ -13,6 +13,7 @@ from e2e.promises import check_turn
 from e2e.visitor import text_of as spoken
 from e2e.visitor import visitor
 from fakes.anthropic_server import SIGNATURE, THOUGHTS, TOKENS, FakeAnthropic
+from fakes.at_once import first_at_once
 from fakes.binding_rig import BINDINGS, Places, open_engines, open_operation
 from fakes.server_process import running_server
 from greenroom.bindings.discovery import BindingShelf
@@ -151,6 +152,22 @@ async def test_a_refused_parameter_is_not_sent_again(fake: FakeAnthropic) -> Non
     tried = [[name for name in ("temperature", "top_p") if name in one.body] for one in fake.exchanges]
     assert tried == [["temperature", "top_p"], ["top_p"], [], []]
     assert fake.exchanges[-1].headers["anthropic-version"] == "2026-10-21"
+
+
+async def test_two_sessions_find_out_at_once_what_a_model_refuses(
+    fake: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"base_url": fake.base_url, "model": "fixed-1", "temperature": 0.5}
+    async with open_operation("anthropic", Role.T2T, options) as chat:
+        monkeypatch.setattr(fake, "_answer", first_at_once(fake._answer, fake.exchanges))
+        answers = await asyncio.gather(collect(chat, asks("Hello!")), collect(chat, asks("Hello!")))
+    assert [text_of(answer) for answer in answers] == [ANSWER] * 2
+    assert ["temperature" in one.body for one in fake.exchanges] == [True, True, False, False]
+
+
+async def test_a_refused_parameter_that_the_configuration_insists_on_is_told(fake: FakeAnthropic) -> None:
+    with pytest.raises(BindingFailed, match="`temperature` is deprecated"):
+        await ask(fake, asks("Hello!"), options={"model": "fixed-1", "extra_body": {"temperature": 0.5}})
 
 
 async def test_of_two_that_exclude_each_other_temperature_stays(fake: FakeAnthropic) -> None:

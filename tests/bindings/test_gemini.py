@@ -12,6 +12,7 @@ import pytest
 from e2e.promises import check_turn
 from e2e.visitor import text_of as spoken
 from e2e.visitor import visitor
+from fakes.at_once import first_at_once
 from fakes.binding_rig import BINDINGS, Places, open_engines, open_operation
 from fakes.gemini_server import SIGNATURE, THOUGHTS, TOKENS, UNSIGNED, FakeGemini
 from fakes.server_process import running_server
@@ -141,6 +142,17 @@ async def test_a_model_that_cannot_be_told_how_to_think(fake: FakeGemini) -> Non
             assert text_of(await collect(chat, asks("Hello!"))) == ANSWER
     sent = [one.body.get("generationConfig", {}).get("thinkingConfig") for one in fake.exchanges]
     assert sent == [{"includeThoughts": True, "thinkingLevel": "LOW"}, None, None]
+
+
+async def test_two_sessions_find_out_at_once_that_a_model_cannot_be_told(
+    fake: FakeGemini, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"base_url": fake.base_url, "model": "plain-1", "thinking_level": "low"}
+    async with open_operation("gemini", Role.T2T, options) as chat:
+        monkeypatch.setattr(fake, "_answer", first_at_once(fake._answer, fake.exchanges))
+        answers = await asyncio.gather(collect(chat, asks("Hello!")), collect(chat, asks("Hello!")))
+    assert [text_of(answer) for answer in answers] == [ANSWER] * 2
+    assert len(fake.exchanges) == 4
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ async def test_every_role_in_one_child(rig: Rig) -> None:
 
 async def test_both_directions_at_once(rig: Rig) -> None:
     ear = (await rig.load(Role.STT)).operation
+    assert ear.partials_grow  # type: ignore[attr-defined]
     pieces: asyncio.Queue[Audio | None] = asyncio.Queue()
 
     async def microphone() -> AsyncGenerator[Audio, None]:

@@ -18,8 +18,10 @@ from e2e.visitor import end_of, pcm_of, text_of, visitor
 from fakes.isolation_rig import answer, asked, gone, isolated, reaped
 from fakes.server_process import running_server
 from greenroom.app import ServeOptions, open_greenroom, prepare
+from greenroom.bindings.isolation.address import Address
 from greenroom.bindings.isolation.children import ChildPeer
-from greenroom.errors import BindingFailed, Unauthorized, Unavailable
+from greenroom.commandline.bind import reached
+from greenroom.errors import BindingFailed, Unavailable
 from greenroom.protocol import events
 from greenroom.values import Role
 from session.scene import Scene
@@ -165,13 +167,19 @@ async def test_elsewhere_is_told_to_go_on_and_to_end(tmp_path: Path) -> None:
             async with isolated({"apart": address}, token=TOKEN) as rig:
                 assert await answer(await rig.text(), "say on") == "on "
         async with isolated({"apart": address}, token=TOKEN[::-1]) as rig:
-            with pytest.raises(Unauthorized, match="another token"):
+            with pytest.raises(BindingFailed, match="another token"):
                 await rig.text()
         async with isolated({"eliza": address}, token=TOKEN) as rig:
             with pytest.raises(BindingFailed, match="does not serve eliza"):
                 await rig.load(Role.T2T, "eliza")
         process.terminate()
         assert await process.wait() == 0
+
+
+def test_what_to_configure_is_an_address_that_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert str(reached(Address(host="192.168.1.7", port=9610))) == "http://192.168.1.7:9610"
+    monkeypatch.setattr("greenroom.commandline.bind.lan_addresses", lambda host: ["192.168.1.5"])
+    assert str(reached(Address(host="0.0.0.0", port=9610))) == "http://192.168.1.5:9610"
 
 
 async def test_beyond_this_machine_it_wants_a_token(tmp_path: Path) -> None:

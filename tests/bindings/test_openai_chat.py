@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fakes.at_once import first_at_once
 from fakes.binding_rig import Places, open_operation
 from fakes.openai_script import Answer, scripted_answer
 from fakes.openai_server import FakeOpenAI
@@ -250,6 +251,29 @@ async def test_a_reasoning_model_uses_tools_without_thinking(fake: FakeOpenAI, e
     efforts = [exchange.body.get("reasoning_effort") for exchange in fake.exchanges]
     assert efforts[0] == (effort or None) and efforts[-2:] == ["none", effort or None]
     assert efforts.count(effort or None) == 2
+
+
+@pytest.mark.parametrize("effort", ["", "high"])
+async def test_two_sessions_find_out_at_once_that_tools_exclude_thinking(fake: FakeOpenAI, effort: str) -> None:
+    options = {"base_url": fake.base_url, "model": REASONING, "reasoning_effort": effort}
+    tooled = Prompt(messages=(Message("user", 'call weather {"place": "Rome"}'),), tools=(TOOL,))
+    async with open_operation("openai", Role.MCP, options) as chat:
+        _ = [item async for item in chat.generate(HELLO)]  # which other parameters it takes is known by now
+        fake.exchanges.clear()
+        routes: dict[str, Any] = fake._routes
+        routes["/chat/completions"] = first_at_once(fake._chat, fake.exchanges)
+        answers: tuple[list[ModelOutput], ...] = ([], [])
+        await asyncio.gather(*(collect(chat.generate(tooled), into) for into in answers))
+    assert all(any(isinstance(item, ToolCall) for item in answer) for answer in answers)
+    sent = [exchange.body.get("reasoning_effort") for exchange in fake.exchanges]
+    assert sent == [effort or None] * 2 + ["none"] * 2
+
+
+@pytest.mark.parametrize("effort", ["low", None])
+async def test_an_effort_that_the_configuration_insists_on_is_kept(fake: FakeOpenAI, effort: str | None) -> None:
+    tooled = Prompt(messages=(Message("user", 'call weather {"place": "Rome"}'),), tools=(TOOL,))
+    with pytest.raises(BindingFailed, match="tools with reasoning_effort are not supported"):
+        await ask(fake, tooled, Role.MCP, model=REASONING, extra_body={"reasoning_effort": effort})
 
 
 async def test_without_a_key_openai_itself_is_not_asked() -> None:

@@ -2,7 +2,7 @@ import asyncio
 import json
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from fakes.anthropic_server import FakeAnthropic
-from fakes.binding_rig import Places, open_operation
+from fakes.binding_rig import Places, open_engines, open_operation
 from fakes.fish_server import FakeFish
 from fakes.gemini_server import FakeGemini
 from fakes.openai_server import FakeOpenAI
+from greenroom.bindings.roles import Engine
 from greenroom.bindings.warming import greet, rehearse
 from greenroom.errors import BindingFailed
 from greenroom.serving.certificate import own_certificate
@@ -147,6 +148,39 @@ async def test_a_connection_is_begun_on_load_and_its_failure_told_by_the_first_c
         places = Places(secrets={(KEYS[binding], base_url): "k"})
         async with open_operation(binding, role, {"base_url": base_url, "connect_timeout_s": 0.5}, places):
             await came.wait()
+
+
+@pytest.mark.parametrize(
+    ("binding", "role"), [("openai", Role.T2T), ("anthropic", Role.T2T), ("gemini", Role.T2T), ("fish", Role.STT)]
+)
+async def test_an_engine_whose_load_is_given_up_is_closed(
+    binding: str, role: Role, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Engine] = []
+
+    def told(close: Callable[[Engine], Awaitable[None]]) -> Callable[[Engine], Awaitable[None]]:
+        async def closing(engine: Engine) -> None:
+            closed.append(engine)
+            await close(engine)
+
+        return closing
+
+    resolving = asyncio.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        resolving.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    base_url = "https://gateway.invalid"
+    async with open_engines(Places(secrets={(KEYS[binding], base_url): "k"})) as engines:
+        loading = asyncio.create_task(engines.load(binding, role, {"base_url": base_url}))
+        await resolving.wait()
+        for kind in Engine.__subclasses__():
+            monkeypatch.setattr(kind, "close", told(kind.close))
+        loading.cancel()
+        await asyncio.wait((loading,))
+    assert loading.cancelled() and len(closed) == 1
 
 
 @pytest.mark.parametrize(

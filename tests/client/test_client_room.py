@@ -165,7 +165,7 @@ async def test_choosing(room: Room, server: MiniServer) -> None:
 
 async def test_looking(room: Room) -> None:
     assert [entry["name"] for entry in await room.bindings()] == ["fake"]
-    assert [entry["title"] for entry in await room.models()] == ["words"]
+    assert [entry["title"] for entry in await room.models()] == ["words", "sounds"]
     assert list((await room.personalities())["english"]) == ["tests"]
     assert await room.active_personalities() == ["Fake"]
     assert (await room.operations())["operations"]["tts"] == "fake"
@@ -250,7 +250,9 @@ async def test_something_else_listens_there() -> None:
             await client.connect(f"http://127.0.0.1:{port}").__aenter__()
 
 
-@pytest.mark.parametrize("url", ["", "http://", "ftp://host", "http://host:port", "http://host:0"])
+@pytest.mark.parametrize(
+    "url", ["", "http://", "ftp://host", "http://host:port", "http://host:0", "unix:/run/room.sock"]
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(errors.BadRequest, match="no address"):
         client.connect(url)

@@ -54,6 +54,7 @@ def test_every_command_that_help_lists_works(piped: Talk, server: ThreadedServer
     assert "* english/tests/fake  a fake" in told.out
     assert "fake  t2t, tts  ready" in told.out
     assert "words  a few words" in told.out
+    assert "reads aloud" not in told.out
     assert "[voice on]" in told.err
     assert "[forgotten]" in told.err
 

@@ -138,6 +138,7 @@ def test_unknown_variables_are_reported_with_the_nearest() -> None:
         "GREENROOM_SERVER_PROT": "1",
         "GREENROOM_HOME": "x",
         "GREENROOM_TOKEN": "x",
+        "GREENROOM_BIND_TOKEN": "x",
         "GREENROOM_OVERLAY": "a token",
         "GREENROOM_PORT_9601_TCP_ADDR": "set by an orchestrator",
         "GREENROOM_SERVICE_HOST": "set by an orchestrator",

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fakes.running_door import Folders
+from fakes.started import started
 from fakes.waving_door import TABLE
 from greenroom.config.network import HTTP_DOORS
 from greenroom.doors.door import Rooms
@@ -50,7 +51,7 @@ async def serving(
     server = HttpServer(create_asgi_app(None, made, found))
     sock = listen("127.0.0.1", 0)
     task = asyncio.create_task(server.serve(sockets=[sock]))
-    await server.listening.wait()
+    await started(server.listening, task)
     try:
         yield Running(f"http://127.0.0.1:{sock.getsockname()[1]}", found)
     finally:
@@ -129,6 +130,21 @@ async def test_requests_are_counted_before_any_door_runs(http: aiohttp.ClientSes
         assert denied.value.status == 429
         async with http.get(running.url) as answer:
             assert answer.status == 200
+
+
+async def test_light_requests_count_a_tenth_but_not_where_they_try_tokens(http: aiohttp.ClientSession) -> None:
+    async with serving("jaison", rates=Rates(0.0001, 2)) as running:
+
+        async def ask(method: str, path: str, guess: str = "") -> int:
+            headers = {"authorization": f"Bearer {guess}"} if guess else {}
+            async with http.request(method, f"{running.url}/api/{path}", headers=headers) as answer:
+                return answer.status
+
+        assert [await ask("DELETE", "wave") for _ in range(5)] == [200] * 5
+        assert await ask("DELETE", "wave", guess="one") == 200
+        assert await ask("DELETE", "wave", guess="another") == 429
+        assert [await ask("DELETE", "wave") for _ in range(4)] == [200] * 4, "half of one request was left"
+        assert await ask("GET", "wave") == 429
 
 
 async def test_what_is_not_open_here_is_not_found(http: aiohttp.ClientSession) -> None:

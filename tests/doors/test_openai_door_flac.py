@@ -8,6 +8,7 @@ from contextlib import aclosing
 import av
 import pytest
 
+from greenroom.doors.openai import flac
 from greenroom.doors.openai.flac import telling, with_length
 from greenroom.doors.openai.sound import encoded
 from greenroom.errors import BindingFailed
@@ -17,10 +18,10 @@ PATIENCE_S = 20.0
 SOUND = Audio(b"\x10\x20" * 12_000, 24_000)
 
 
-def length_of(flac: bytes) -> int:
+def length_of(file: bytes) -> int:
     """Of the head: how many samples."""
-    assert flac[:4] == b"fLaC"
-    return int.from_bytes(flac[21:26]) & 0xFFFFFFFFF
+    assert file[:4] == b"fLaC"
+    return int.from_bytes(file[21:26]) & 0xFFFFFFFFF
 
 
 async def test_what_is_done_soon_says_how_long_it_is() -> None:
@@ -28,9 +29,9 @@ async def test_what_is_done_soon_says_how_long_it_is() -> None:
         yield SOUND
         yield SOUND
 
-    flac = b"".join([piece async for piece in encoded(sounds(), "flac", 1.0, av)])
-    assert length_of(flac) == 24_000
-    with av.open(io.BytesIO(flac)) as container:
+    whole = b"".join([piece async for piece in encoded(sounds(), "flac", 1.0, av)])
+    assert length_of(whole) == 24_000
+    with av.open(io.BytesIO(whole)) as container:
         assert container.duration == 1_000_000
         assert sum(frame.samples for frame in container.decode(audio=0)) == 24_000
 
@@ -48,6 +49,23 @@ async def test_what_takes_long_is_not_waited_for() -> None:
         assert [await anext(found), await anext(found)] == [b"fLaC", b"and more"]
         may_end.set()
         assert [piece async for piece in found] == [b"the end"]
+
+
+async def test_a_slow_reader_holds_the_voice_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flac, "_AHEAD", 3)
+    made = 0
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        nonlocal made
+        for made in range(1, 21):  # noqa: B007 -- what counts is how far it came
+            yield b"fLaC"
+
+    async with asyncio.timeout(PATIENCE_S), aclosing(with_length(pieces(), lambda: 1, held_s=0.01)) as found:
+        await anext(found)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert made < 10
+        assert len([piece async for piece in found]) == 19
 
 
 @pytest.mark.parametrize("held_s", [0.0, PATIENCE_S])

@@ -41,6 +41,15 @@ def test_a_bucket_fills_with_time(clock: Clock) -> None:
     assert [bucket.take() for _ in range(4)] == [True, True, True, False]
 
 
+def test_a_light_request_takes_less_and_waits_less(clock: Clock) -> None:
+    bucket = TokenBucket(0.25, 1, clock)
+    for _ in range(9):
+        bucket.count(rates.LIGHT)
+    assert refused(bucket.count) == 4
+    bucket.count(rates.LIGHT)
+    assert refused(lambda: bucket.count(rates.LIGHT)) == 1
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [(100.0, 1), (1.0, 1), (0.25, 4), (0.03, 34)])
 def test_it_says_when_to_come_back(clock: Clock, rate: float, seconds: int) -> None:
     bucket = TokenBucket(rate, 1, clock)

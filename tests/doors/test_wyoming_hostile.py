@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +20,8 @@ from fakes.wyoming_client import Describe, Event, Ping, heard, wyoming
 from greenroom.app import Greenroom, ServeOptions, open_greenroom, prepare
 from greenroom.doors.rates import Rates
 from greenroom.doors.wyoming.door import WyomingDoor
-from greenroom.doors.wyoming.wire import Incoming
+from greenroom.doors.wyoming.visitor import Visitor
+from greenroom.doors.wyoming.wire import Incoming, Outgoing
 from greenroom.errors import BadRequest, TooLarge
 from greenroom.values import Role
 from session.scene import CONFIG, SCRIPTED
@@ -257,6 +260,36 @@ async def test_a_client_that_does_not_read_is_let_go(greenroom: Greenroom) -> No
                 if door.clients == 1:
                     break
         stalled.close()
+
+
+async def test_to_one_that_has_gone_nothing_is_written() -> None:
+    """uvloop's transport raises ``RuntimeError`` for whatever is asked of it then."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("the handler is closed")
+
+    transport = SimpleNamespace(is_closing=lambda: True, set_write_buffer_limits=refuse)
+    writer = SimpleNamespace(transport=transport, write=refuse, can_write_eof=refuse, write_eof=refuse)
+    out = Outgoing(cast(Any, writer), patience_s=PATIENCE_S)
+    with pytest.raises(ConnectionError):
+        await out.send("pong")
+    with pytest.raises(ConnectionError):
+        out.end()
+
+
+async def test_one_that_leaves_while_its_answer_fails_leaves_no_failure_unheard() -> None:
+    unheard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+
+    class Leaving:
+        async def next(self) -> None:
+            visitor._break(BrokenPipeError())
+            raise ConnectionResetError
+
+    visitor = Visitor(cast(Any, None), cast(Any, Leaving()), cast(Any, None), lambda: 0, 0, lambda: None)
+    await visitor.run()
+    gc.collect()
+    assert not unheard
 
 
 async def test_an_event_that_does_not_arrive_and_silence_end_the_connection(greenroom: Greenroom) -> None:

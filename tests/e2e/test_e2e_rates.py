@@ -17,7 +17,7 @@ from fakes.wyoming_client import AudioChunk, AudioStart, AudioStop, Ping, Transc
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BURST = 6
-HOLDERS = ("rest", "openai", "sdk", "socket", "frames", "near", "proxied")
+HOLDERS = ("rest", "bot", "openai", "sdk", "socket", "frames", "near", "proxied")
 """each test has a token of its own, and so is a client of its own"""
 SENTENCE = "you send more than this server takes from one client; try again in a moment"
 LIMITED = "\n".join(
@@ -68,13 +68,20 @@ async def test_rest(http: httpx.AsyncClient) -> None:
         200,
         200,
     ]
-    for method, path in (("GET", "config"), ("POST", "response"), ("DELETE", "job"), ("GET", "nope")):
+    for method, path in (("GET", "config"), ("POST", "response"), ("GET", "nope")):
         answer = await http.request(method, f"/api/{path}", headers=bearer("rest"))
         assert answer.status_code == 429
         assert answer.json() == {"message": SENTENCE, "response": {}, "status": 429}
         check_wait(answer)
     assert (await http.get("/v1/models", headers=bearer("rest"))).status_code == 200, "each door counts its own"
     assert (await http.get("/health")).status_code == 200
+
+
+async def test_a_bot_that_cancels_with_every_packet_of_sound_is_still_heard(http: httpx.AsyncClient) -> None:
+    for _ in range(2 * BURST):
+        answer = await http.request("DELETE", "/api/job", json={"job_id": "gone"}, headers=bearer("bot"))
+        assert answer.status_code == 400
+    assert (await http.get("/api/config", headers=bearer("bot"))).status_code == 200
 
 
 async def test_openai(http: httpx.AsyncClient) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from fakes.started import started
 from greenroom.app import Greenroom, ServeOptions, open_greenroom, prepare
 from greenroom.doors.broadcast import BroadcastDoor
 from greenroom.doors.door import Rooms
@@ -89,7 +90,7 @@ async def jaison_server(
         listening.bind(("127.0.0.1", 0))
         server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **uvicorn_settings()))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        await server.ready.wait()
+        await started(server.ready, serving)
         try:
             session = await greenroom.sessions.get("main")
             yield JaisonServer(greenroom, session, rest, broadcast, listening.getsockname()[1])

@@ -254,7 +254,8 @@ class MiniServer:
 
     def _on_list_available_models(self, _client: _Client, binding: str | None = None) -> dict[str, Any]:
         model = {"title": "words", "description": "a few words", "isInstalled": True, "filesize": 0}
-        return {"success": True, "available_models": [model]}
+        voice = {"title": "sounds", "description": "reads aloud", "roles": ["tts"]}
+        return {"success": True, "available_models": [model, voice]}
 
     def _on_list_voices(self, _client: _Client, binding: str = "fake") -> dict[str, Any]:
         amy = {"id": "amy", "name": "Amy", "language": "en-US", "gender": "female"}

@@ -15,6 +15,7 @@ from openai import AsyncOpenAI
 from starlette.applications import Starlette
 
 from fakes.openai_server import FakeOpenAI
+from fakes.started import started
 from greenroom.app import Greenroom, ServeOptions, open_greenroom, prepare
 from greenroom.doors.door import Rooms
 from greenroom.doors.openai import OpenAIDoor
@@ -140,7 +141,7 @@ async def served(
         app = Guarded(Starlette(routes=list(door.routes())), guard)
         server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **uvicorn_settings()))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        await server.ready.wait()
+        await started(server.ready, serving)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
             async with httpx.AsyncClient(base_url=url, timeout=60) as http:

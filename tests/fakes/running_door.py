@@ -16,6 +16,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from fakes.session import FakeSessions
+from fakes.started import started
 from greenroom.doors.safety import Guard
 from greenroom.doors.socketio import Limits, SocketDoor
 from greenroom.doors.web import create_asgi_app, create_web_app, uvicorn_settings
@@ -96,7 +97,7 @@ async def running_door(
             )
         )
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        await server.ready.wait()
+        await started(server.ready, serving)
         try:
             yield RunningDoor(door, sessions, registry, listening.getsockname()[1])
         finally:

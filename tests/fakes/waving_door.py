@@ -16,7 +16,9 @@ from greenroom.errors import GreenroomError
 TABLE = {
     "openai": (DoorSpec("fakes.waving_door:WavingDoor", http=("/v1",)),),
     "jaison": (
-        DoorSpec("fakes.waving_door:WavingDoor", http=("/api", "/openapi.json")),
+        DoorSpec(
+            "fakes.waving_door:WavingDoor", http=("/api", "/openapi.json"), light=frozenset({("DELETE", "/api/wave")})
+        ),
         DoorSpec("fakes.waving_door:WavingDoor", websockets=("/",)),
     ),
 }
@@ -32,7 +34,7 @@ class WavingDoor:
             Route("/v1/wave", self._wave, methods=["GET", "POST"]),
             Route("/v1/stream", self._stream),
             Route("/v1/broken", self._broken),
-            Route("/api/wave", self._wave, methods=["GET", "POST"]),
+            Route("/api/wave", self._wave, methods=["GET", "POST", "DELETE"]),
             WebSocketRoute("/", self._echo),
         ]
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from fakes.rpc_services import PATIENCE_S, Watched, WatchedApi, watched
 from greenroom.rpc import ApiError, Limits, Server, ServiceComponent
+from greenroom.rpc.server import entry_point
 
 MIB = 1024 * 1024
 
@@ -163,6 +165,26 @@ def test_a_server_ends_although_a_reader_stands_still(name: str, caplog: pytest.
     with pytest.raises(ApiError):
         drain(stream)
     api.client.close()
+
+
+def test_a_call_at_work_when_its_server_stops_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Watched()
+    cut = entry_point._Server._cut
+
+    def cut_at_once(server: entry_point._Server, spares_work: bool = False) -> None:
+        cut(server, spares_work)
+        service.release.set()
+
+    monkeypatch.setattr(entry_point, "CUT_S", 0.0)
+    monkeypatch.setattr(entry_point, "WORK_S", PATIENCE_S)
+    monkeypatch.setattr(entry_point._Server, "_cut", cut_at_once)
+    with ThreadPoolExecutor(1) as calling:
+        with Server(0, ServiceComponent(service)).running() as base_url:
+            api = WatchedApi(base_url)
+            answer = calling.submit(api.block)
+            assert service.began.wait(PATIENCE_S)
+        answer.result(PATIENCE_S)
+        api.client.close()
 
 
 @pytest.mark.parametrize("name", ["sync_stream", "http_sync_stream"])

@@ -63,10 +63,13 @@ def test_a_phone_is_told_only_what_it_can_open(monkeypatch: pytest.MonkeyPatch, 
     cert.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     with socket.create_server(("0.0.0.0", 0)) as bound:
         port = bound.getsockname()[1]
-        listener = Listener(Address("0.0.0.0", port), ("web",), True, "server.host")
+        place = Address("0.0.0.0", port)
+        pages, other = (Listener(place, doors, True, "test") for doors in (("socketio", "web"), ("jaison",)))
         with two_networks(monkeypatch):
-            lines = ready_lines([listener], [bound], Certificate(cert, cert, own=True))
+            lines = ready_lines([other, pages], [bound, bound], Certificate(cert, cert, own=True))
+            without = ready_lines([other], [bound], Certificate(cert, cert, own=True))
     assert f"  phone open https://192.168.1.5:{port}" in lines
+    assert not any(line.startswith("  phone") for line in without)
 
 
 def test_https_is_for_what_leaves_this_machine() -> None:

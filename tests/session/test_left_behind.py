@@ -1,6 +1,8 @@
 """What a job leaves in memory: what the session keeps of it, and nothing that only Python's garbage collector finds."""
 
 import asyncio
+import ctypes
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -107,7 +109,16 @@ async def test_a_silent_session_gives_its_memory_back(home: Path, monkeypatch: p
         await greenroom.close()
 
 
-def test_memory_can_be_given_back_wherever_it_runs() -> None:
+def test_memory_can_be_given_back_wherever_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    garbage.give_back()
+
+    def static(_: object) -> object:
+        raise OSError("Dynamic loading not supported")
+
+    for library in (static, lambda _: object()):  # a Python that is linked statically; another libc
+        monkeypatch.setattr(ctypes, "CDLL", library)
+        garbage.give_back()
+    monkeypatch.setitem(sys.modules, "ctypes", None)
     garbage.give_back()
 
 

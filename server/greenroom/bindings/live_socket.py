@@ -127,7 +127,7 @@ class Sockets:
             try:
                 socket = await spare
             except asyncio.CancelledError:
-                spare.cancel()
+                self._give_up(spare)
                 raise
             except BindingFailed:
                 pass  # an own attempt says whether that still holds
@@ -162,7 +162,9 @@ class Sockets:
             raise self._failures.nonsense("something that is no websocket") from error
 
     def _drop(self, key: _Key) -> None:
-        task = self._spares.pop(key)
+        self._give_up(self._spares.pop(key))
+
+    def _give_up(self, task: "asyncio.Task[ClientConnection]") -> None:
         if task.done() and not task.cancelled() and task.exception() is None:
             self._let_go(task.result())
         task.cancel()

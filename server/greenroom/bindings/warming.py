@@ -2,15 +2,19 @@
 
 rehearse(play, answer)  -> an HTTP client has loaded and made what it makes at its first use
 greet(asking)           -> a task that has opened a connection, or tries to
+or_closed(engine, work) -> the engine, or nothing of it
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from greenroom.bindings.roles import Engine
 from greenroom.errors import BindingFailed
+
+E = TypeVar("E", bound=Engine)
 
 _REHEARSAL_S = 20.0
 """it takes a hundredth of that; an SDK that is imported meanwhile, on a slow machine, most of it"""
@@ -74,6 +78,16 @@ async def greet(base_url: str, asking: Callable[[], Coroutine[Any, Any, object]]
         task.cancel()
         raise
     return task
+
+
+async def or_closed(engine: E, work: Awaitable[object]) -> E:
+    """The engine, once what is left to do for it is done; it is closed if that is given up."""
+    try:
+        await work
+    except BaseException:
+        await engine.close()
+        raise
+    return engine
 
 
 def _looked_at(task: "asyncio.Task[object]") -> None:

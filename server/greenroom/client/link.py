@@ -41,7 +41,7 @@ class Address:
     def parse(cls, url: str) -> "Address":
         """``http(s)://host[:port][/prefix]``. :raises BadRequest: for anything else."""
         try:
-            parts = urlsplit(url if "://" in url else f"http://{url}")
+            parts = urlsplit(url if "://" in url or url.startswith("unix:") else f"http://{url}")
             valid = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             valid = False

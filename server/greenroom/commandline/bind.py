@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from greenroom.commandline.local import Local, find_local
 from greenroom.config.schema import LogConfig
 from greenroom.errors import BadRequest, Unavailable
 from greenroom.log import set_up_logging
+from greenroom.serving.certificate import lan_addresses
 
 TOKEN_VARIABLE = "GREENROOM_BIND_TOKEN"  # noqa: S105 -- a name
 
@@ -48,7 +49,8 @@ def serve(options: BindOptions, console: Console) -> int:
 
     def ready(address: Address) -> None:
         console.line(
-            f"{found.id} is ready at {address}; in the server's config.yaml: isolation: {{{found.id}: {address}}}"
+            f"{found.id} is ready at {address}; in the server's config.yaml: "
+            f"isolation: {{{found.id}: '{reached(address)}'}}"
         )
         sys.stdout.flush()
 
@@ -76,6 +78,12 @@ async def _serve(
         await serve_host(found, local.places(programs.get), token, listen, ready)
     finally:
         await programs.close()
+
+
+def reached(address: Address) -> Address:
+    """As a server elsewhere can write it: nobody reaches 0.0.0.0."""
+    others = lan_addresses(address.host)
+    return replace(address, host=others[0]) if others else address
 
 
 def _is_loopback(host: str) -> bool:

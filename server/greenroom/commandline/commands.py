@@ -81,6 +81,9 @@ class Commands:
             self._console.note(f"[model {name}]")
             return
         for model in await self._room.models():
+            roles = model.get("roles")
+            if roles and "t2t" not in roles:  # it speaks or listens: what thinks is chosen here
+                continue
             self._console.line(f"  {model.get('title') or model.get('name', '')}  {model.get('description', '')}")
 
     async def _voice(self, name: str) -> None:

@@ -12,8 +12,8 @@ from greenroom.config.problems import Origin, Problem, nearest
 from greenroom.config.wording import schema_at, shown, wanted
 
 PREFIX = "GREENROOM_"
-OWN_VARIABLES = frozenset({"GREENROOM_HOME", "GREENROOM_TOKEN", "GREENROOM_URL"})
-"""Read elsewhere: the home folder, the token, and the address that clients use."""
+OWN_VARIABLES = frozenset({"GREENROOM_HOME", "GREENROOM_TOKEN", "GREENROOM_URL", "GREENROOM_BIND_TOKEN"})
+"""Read elsewhere: the home folder, the token, the address that clients use, and the token of bindings elsewhere."""
 
 _SERVICE_LINK = re.compile(r"GREENROOM_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_\w+)?)$")
 """What Kubernetes and old Docker links set by themselves where a service is called greenroom."""

@@ -86,4 +86,4 @@ def given_config(given: Path, folder: Path) -> Path:
     named = NamedConfigs(folder)
     if given.name == str(given) and given.name in (*named.names(), *named.files()):
         return named.find(given.name)
-    raise BadRequest(f"there is no configuration file {given}")
+    raise BadRequest(f"there is no configuration file {given}, and none of that name in {folder}")

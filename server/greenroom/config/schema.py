@@ -162,7 +162,13 @@ class GenerationConfig(Section):
         bool, Field(description="these values win over the character's, as lollms' override flag says")
     ] = False
     max_parallel: Annotated[
-        int, Field(ge=1, le=10_000, description="generate_text requests served at once", json_schema_extra=OWNER)
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="generate_text requests served at once, and /v1's of each kind",
+            json_schema_extra=OWNER,
+        ),
     ] = 8
     separator: Annotated[str, Field(max_length=64, description="lollms' mark before each speaker of a discussion")] = (
         "!@>"

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 
 from greenroom.doors.asgi import Receive, Scope, Send
 from greenroom.doors.discretion import Discretion
-from greenroom.doors.rates import Rates, site
+from greenroom.doors.rates import LIGHT, Rates, site
 from greenroom.doors.safety import Guard
 from greenroom.errors import GreenroomError
 from greenroom.protocol.events import Event
@@ -68,10 +68,15 @@ def token_of(connection: HTTPConnection) -> str | None:
     return token or connection.headers.get("x-api-key") or connection.query_params.get("token")
 
 
-def count_request(rooms: Rooms, door: str, connection: HTTPConnection) -> None:
-    """:raises TooMany: its client has sent too many already."""
+def count_request(rooms: Rooms, door: str, connection: HTTPConnection, *, light: bool = False) -> None:
+    """:param light: it counts less, unless it tries a token that is not known.
+
+    :raises TooMany: its client has sent too many already.
+    """
     token = token_of(connection)
-    rooms.rates.count(door, site(connection.scope), token if token and rooms.guard.knows(token) else "")
+    known = bool(token) and rooms.guard.knows(str(token))
+    cost = LIGHT if light and (known or not token) else 1.0
+    rooms.rates.count(door, site(connection.scope), str(token) if known else "", cost=cost)
 
 
 def told(rooms: Rooms, connection: HTTPConnection, error: GreenroomError) -> GreenroomError:

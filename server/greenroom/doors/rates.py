@@ -15,6 +15,8 @@ from greenroom.errors import Busy
 
 PER_S: Final = 200.0
 BURST: Final = 400
+LIGHT: Final = 0.1
+"""what a request counts that costs next to nothing and that some clients send with every packet of sound"""
 _REMEMBERED: Final = 20_000
 """clients; of more, those that have asked longest ago start anew"""
 _IPV6_SITE: Final = 64
@@ -26,7 +28,10 @@ class TooMany(Busy):
 
 
 class TokenBucket:
-    """``take()`` succeeds ``rate`` times a second on average, ``burst`` times at once."""
+    """``take()`` succeeds ``rate`` times a second on average, ``burst`` times at once.
+
+    ``cost``: as how many requests one counts.
+    """
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
@@ -35,21 +40,21 @@ class TokenBucket:
         self._left = float(burst)
         self._at = clock()
 
-    def take(self) -> bool:
+    def take(self, cost: float = 1.0) -> bool:
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
-        if self._left < 1:
+        if self._left < cost:
             return False
-        self._left -= 1
+        self._left -= cost
         return True
 
-    def count(self) -> None:
-        """:raises TooMany: nothing is left."""
-        if not self.take():
+    def count(self, cost: float = 1.0) -> None:
+        """:raises TooMany: not enough is left."""
+        if not self.take(cost):
             raise TooMany(
                 "you send more than this server takes from one client; try again in a moment",
-                details={"retry_after_s": max(1, math.ceil((1 - self._left) / self._rate))},
+                details={"retry_after_s": max(1, math.ceil((cost - self._left) / self._rate))},
             )
 
 
@@ -66,7 +71,7 @@ class Rates:
         """For one connection."""
         return TokenBucket(self._per_s, self._burst, self._clock)
 
-    def count(self, *client: str) -> None:
+    def count(self, *client: str, cost: float = 1.0) -> None:
         """One more request of this client. :raises TooMany: it has sent too many."""
         bucket = self._known.get(client)
         if bucket is None:
@@ -75,7 +80,7 @@ class Rates:
                 self._known.popitem(last=False)
         else:
             self._known.move_to_end(client)
-        bucket.count()
+        bucket.count(cost)
 
 
 def site(scope: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Final, cast
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
-from greenroom.doors.asgi import AsgiApp, Receive, Scope, Send, answer_json
+from greenroom.doors.asgi import AsgiApp, Receive, Scope, Send, answer_json, route_path
 from greenroom.doors.door import Door, Rooms, count_request
 from greenroom.doors.rates import TooMany
 from greenroom.doors.web.failures import error_handlers
@@ -37,6 +37,8 @@ class DoorSpec:
     """paths, with all that lies below each"""
     websockets: tuple[str, ...] = ()
     """paths, exactly"""
+    light: frozenset[tuple[str, str]] = frozenset()
+    """method and path of requests that count less than others"""
     own_words: bool = False
     """its clients understand failures in their own shape alone, those from before the door, too"""
 
@@ -44,7 +46,12 @@ class DoorSpec:
 DOORS: Final[Mapping[str, tuple[DoorSpec, ...]]] = MappingProxyType(
     {
         "jaison": (
-            DoorSpec("greenroom.doors.rest.door:RestDoor", http=("/api", "/openapi.json")),
+            DoorSpec(
+                "greenroom.doors.rest.door:RestDoor",
+                http=("/api", "/openapi.json"),
+                # jaison's Discord bot sends it for every packet of every microphone: 50 a second for each who speaks
+                light=frozenset({("DELETE", "/api/job")}),
+            ),
             DoorSpec("greenroom.doors.broadcast.door:BroadcastDoor", websockets=("/",)),
         ),
         "openai": (DoorSpec("greenroom.doors.openai.door:OpenAIDoor", http=("/v1",), own_words=True),),
@@ -85,7 +92,8 @@ class Entrance:
             await answer_json(scope, receive, send, 503, error.payload())
             return
         try:
-            count_request(self._rooms, self.name, HTTPConnection(scope))
+            light = (scope.get("method"), route_path(scope)) in self._spec.light
+            count_request(self._rooms, self.name, HTTPConnection(scope), light=light)
         except TooMany as error:
             await door.refuse(error, scope, receive, send)
             return

@@ -68,8 +68,8 @@ class _Line:
     notes: asyncio.Task[dict[str, Any]] | None = None
 
     async def said_of_it(self) -> dict[str, Any]:
-        """What the filters add, those that run beside the display too."""
-        return {**self.extras, **await self.notes} if self.notes is not None else self.extras
+        """What the filters add, those that run beside the display too; who asks and gives up leaves it to the other."""
+        return {**self.extras, **await asyncio.shield(self.notes)} if self.notes is not None else self.extras
 
 
 @dataclass(slots=True)

@@ -52,13 +52,14 @@ def _about(certificate: "Certificate", listeners: Sequence[Listener], sockets: S
     if not certificate.own:
         return lines
     for listener, bound in zip(listeners, sockets, strict=True):
-        if listener.tls and not listener.place.path and not is_loopback(listener.place.host):
+        pages = listener.tls and "web" in listener.doors and not listener.place.path
+        if pages and not is_loopback(listener.place.host):
             own, port = bound.getsockname()[:2]
             places = [f"https://{f'[{one}]' if ':' in one else one}:{port}" for one in lan_addresses(str(own))]
             lines.append(f"  phone open {' or '.join(places) or 'this machine by its address'}")
             break
     lines.append(
-        "        it warns, since this server signed the certificate itself: compare the fingerprint and go on,"
+        "        a browser warns, since this server signed the certificate itself: compare the fingerprint and go on,"
     )
-    lines.append(f"        or install {certificate.cert} on it as trusted")
+    lines.append(f"        or install {certificate.cert} there as trusted")
     return lines

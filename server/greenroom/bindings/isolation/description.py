@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field, create_model
 
 from greenroom.bindings.discovery import read_binding
-from greenroom.bindings.roles import Binding, Options, TextFilter, TextToSpeech, TextToText
+from greenroom.bindings.roles import Binding, Options, SpeechToText, TextFilter, TextToSpeech, TextToText
 from greenroom.errors import GreenroomError
 
 
 def describe(binding: Binding) -> dict[str, Any]:
     """By role: the JSON schema of its options, of a text filter unit and effect, of a voice whether it wants extras,
-    of a model whether its answers keep to formats."""
+    of a model whether its answers keep to formats, of an ear whether its partials grow."""
     described: dict[str, Any] = {}
     for role, operation in binding.operations.items():
         entry: dict[str, Any] = {"options": operation.Options.model_json_schema(), "role": str(operation.role)}
@@ -25,6 +25,8 @@ def describe(binding: Binding) -> dict[str, Any]:
             entry["wants_extras"] = operation.wants_extras
         if issubclass(operation, TextToText):
             entry["keeps_formats"] = operation.keeps_formats
+        if issubclass(operation, SpeechToText):
+            entry["partials_grow"] = operation.partials_grow
         described[str(role)] = entry
     return described
 

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 from greenroom.bindings.discovery import FoundBinding
 from greenroom.bindings.isolation import start
 from greenroom.bindings.isolation.address import Address
-from greenroom.bindings.roles import Binding, Effect, Options, Place, TextFilter, TextToSpeech, TextToText, Unit
+from greenroom.bindings.roles import (
+    Binding,
+    Effect,
+    Options,
+    Place,
+    SpeechToText,
+    TextFilter,
+    TextToSpeech,
+    TextToText,
+    Unit,
+)
 from greenroom.errors import GreenroomError, Unavailable
 from greenroom.values import Role
 
@@ -117,6 +127,7 @@ class Isolation:
                 effect=operation.effect if is_filter else Effect.TRANSFORM,  # type: ignore[attr-defined]
                 wants_extras=issubclass(operation, TextToSpeech) and operation.wants_extras,
                 keeps_formats=issubclass(operation, TextToText) and operation.keeps_formats,
+                partials_grow=issubclass(operation, SpeechToText) and operation.partials_grow,
             )
         return Binding(operations)
 
@@ -197,5 +208,6 @@ def _described(found: FoundBinding, told: Mapping[str, Any], peer_for: "PeerFor"
             effect=Effect(entry.get("effect", Effect.TRANSFORM)),
             wants_extras=bool(entry.get("wants_extras")),
             keeps_formats=bool(entry.get("keeps_formats")),
+            partials_grow=bool(entry.get("partials_grow")),
         )
     return Binding(operations)

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from greenroom.bindings.isolation.address import Address
 from greenroom.bindings.isolation.service import BindingApi
-from greenroom.errors import BindingFailed, GreenroomError, Unauthorized, Unavailable
+from greenroom.errors import BindingFailed, GreenroomError, Unavailable
 from greenroom.rpc.failures import ApiError, Unreachable
 
 
@@ -83,7 +83,9 @@ class Peer(ABC):
         if error.error:
             return error.restore()
         if error.status == 401:
-            return Unauthorized(f"{self.place} wants another token for {self.binding_id}; set GREENROOM_BIND_TOKEN")
+            return BindingFailed(
+                f"{self.place} wants another token for {self.binding_id}; set its GREENROOM_BIND_TOKEN for this server"
+            )
         if error.status in (403, 404):
             return BindingFailed(
                 f"{self.place} does not serve {self.binding_id}, or is another version of Greenroom: then update the "

@@ -256,6 +256,7 @@ def proxy_class(
     effect: Effect = Effect.TRANSFORM,
     wants_extras: bool = False,
     keeps_formats: bool = False,
+    partials_grow: bool = False,
 ) -> type[AnyOperation]:
     """The operation class of a role of one binding; ``own_role`` is what the binding's class says itself."""
     base = _CLASSES[role]
@@ -271,5 +272,7 @@ def proxy_class(
         members["wants_extras"] = wants_extras
     if issubclass(base, TextToText):
         members["keeps_formats"] = keeps_formats
+    if role is Role.STT:
+        members["partials_grow"] = partials_grow
     plain = re.sub(r"\W", "_", name)
     return type(f"Isolated_{plain}_{role}", (base,), members)

@@ -15,6 +15,8 @@ from greenroom.pipeline.channel import Channel
 
 HELD_S: Final = 0.3
 """how long the head waits for the end; what takes longer is sent as it is made"""
+_AHEAD: Final = 1024
+"""pieces, some minutes of sound: a voice is often faster than the client that takes it"""
 _SAMPLES_AT: Final = 21
 """four bits of this byte, and the four bytes behind it"""
 
@@ -23,13 +25,13 @@ async def with_length(
     pieces: AsyncGenerator[bytes, None], samples: Callable[[], int], held_s: float = HELD_S
 ) -> AsyncGenerator[bytes, None]:
     """The same file. :param samples: how many there were, asked at the end."""
-    ready: Channel[bytes] = Channel()
+    ready: Channel[bytes] = Channel(_AHEAD)
 
     async def make() -> None:
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
-                    ready.send_nowait(piece)
+                    await ready.send(piece)
         finally:
             ready.close()
 

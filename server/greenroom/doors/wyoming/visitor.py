@@ -112,9 +112,8 @@ class Visitor:
                     raise self._broken.result()
                 event = reading.result()
             finally:
-                if not reading.done():
-                    reading.cancel()
-                    await asyncio.gather(reading, return_exceptions=True)
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)  # both may have failed: the one is heard, too
             if event is None:
                 return
             await self._handle(event)

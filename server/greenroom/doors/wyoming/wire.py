@@ -124,11 +124,17 @@ class Outgoing:
         self._patience_s = patience_s
         self._discreet = discreet
         self._ended = False
-        writer.transport.set_write_buffer_limits(high=128 * 1024)
+        if not self._has_gone:
+            writer.transport.set_write_buffer_limits(high=128 * 1024)
+
+    @property
+    def _has_gone(self) -> bool:
+        """uvloop's transport takes nothing then, and says so by errors that are no ``OSError``."""
+        return self._writer.transport.is_closing()
 
     async def send(self, kind: str, data: Mapping[str, Any] | None = None, payload: bytes = b"") -> None:
         """:raises TooSlow: it does not read. :raises ConnectionError: it has gone, or nothing more was to be sent."""
-        if self._ended:
+        if self._ended or self._has_gone:
             raise ConnectionError("nothing more is sent to this client")
         data = data or {}
         if kind in _FAILURES and isinstance(text := data.get("text"), str):
@@ -144,6 +150,8 @@ class Outgoing:
     def end(self) -> None:
         """Nothing more will be sent; reading goes on. :raises OSError: it has gone."""
         self._ended = True
+        if self._has_gone:
+            raise ConnectionError("this client has gone")
         if self._writer.can_write_eof():
             self._writer.write_eof()
 

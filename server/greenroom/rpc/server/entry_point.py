@@ -21,6 +21,8 @@ BACKLOG: Final = 1024
 SHUTDOWN_S: Final = 5
 CUT_S: Final = 1.0
 """after which a server that stops cuts the connections that are still open"""
+WORK_S: Final = 2.0
+"""the same, where all of a request has come and its answer has not begun: somebody is at work on it"""
 KEEP_ALIVE_S: Final = 75
 TICK_S: Final = 1.0
 MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -178,19 +180,26 @@ def _http() -> Any:
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, but a connection whose client stands still cannot outlast it: its last bytes would never go."""
-        cutting = asyncio.get_running_loop().call_later(CUT_S, self._cut)
+        loop = asyncio.get_running_loop()
+        cutting = [loop.call_later(CUT_S, self._cut, True), loop.call_later(WORK_S, self._cut)]
         try:
             await super().shutdown(sockets)
         finally:
-            cutting.cancel()
+            for one in cutting:
+                one.cancel()
             self._cut()
             await asyncio.sleep(0)  # the connections are told
 
-    def _cut(self) -> None:
+    def _cut(self, spares_work: bool = False) -> None:
         for connection in list(self.server_state.connections):
             transport = getattr(connection, "transport", None)
-            if transport is not None:
+            if transport is not None and not (spares_work and _is_at_work(connection)):
                 transport.abort()
+
+
+def _is_at_work(connection: Any) -> bool:
+    cycle = getattr(connection, "cycle", None)  # of HTTP alone
+    return cycle is not None and not cycle.more_body and not cycle.response_started
 
 
 class _EmbeddedServer(_Server):

@@ -175,6 +175,7 @@ class Tone(TextToSpeech[Backend]):
 
 class Ear(SpeechToText[Backend]):
     Options = ApartOptions
+    partials_grow = True
     engine_key = classmethod(key_of)
     open_engine = classmethod(open_backend)
 
