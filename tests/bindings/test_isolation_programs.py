@@ -30,9 +30,11 @@ async def test_the_program_ends_with_its_child() -> None:
     async with isolated() as rig:
         text = (await rig.load(Role.T2T, "runner")).operation
         child, program = map(int, (await answer(text, "pid")).split())
+        process = rig.child("runner")._process
+        assert process is not None
         os.kill(child, signal.SIGKILL)
         await gone(program)
-        await gone(child)  # a thread of its may die first, and take the program along, while calls are still taken
+        await process.ended  # a thread of its may have died first, and taken the program along: calls were still taken
         again, another = map(int, (await answer(text, "pid")).split())
         assert again != child and another != program
     await gone(another)
