@@ -12,7 +12,7 @@ from fakes.download_server import Cut, DownloadServer, Fault, Hold, Other, Redir
 from greenroom.bindings.downloads import progress, transfer
 from greenroom.bindings.downloads.catalogue import Catalogue, Presence
 from greenroom.bindings.downloads.store import SPARE_BYTES, ModelStore
-from greenroom.bindings.downloads.web import Patience, retry_after
+from greenroom.bindings.downloads.web import Patience
 from greenroom.bindings.installing.progress import Phase, Progress
 from greenroom.errors import BindingFailed, GreenroomError, Unavailable
 
@@ -341,8 +341,5 @@ async def test_a_full_disk(server: DownloadServer, shop: Shop, monkeypatch: pyte
     assert (shop.folder / "a.bin").read_bytes() == DATA
 
 
-def test_when_to_come_again() -> None:
-    assert retry_after("12") == 12
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert retry_after("soon") is None and retry_after("") is None
+def test_nobody_waits_longer_than_is_asked_of_them() -> None:
     assert Patience(longest_wait_s=10).wait_s(30) == 10

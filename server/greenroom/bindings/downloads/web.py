@@ -1,7 +1,5 @@
 """Requests over the network: redirects followed by hand, so that a token never leaves the host that it belongs to."""
 
-import email.utils
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from greenroom import __version__
 from greenroom.bindings.downloads.addresses import checked_url, is_loopback, origin, spoken
 from greenroom.bindings.downloads.checksum import Checksum
 from greenroom.bindings.downloads.failures import Interruption
+from greenroom.bindings.retrying import retry_after_s
 from greenroom.errors import BindingFailed
 
 _MAX_REDIRECTS: Final = 10
@@ -147,7 +146,7 @@ def transient(response: httpx.Response, patience: Patience) -> Interruption | No
     """What a server says that is busy or broken for the moment; ``None`` for every other answer."""
     status = response.status_code
     if status == 429 or status == 503:
-        asked = retry_after(response.headers.get("retry-after", ""))
+        asked = retry_after_s(response.headers)
         what = "wants fewer requests" if status == 429 else "is overloaded"
         if asked is not None and asked > patience.longest_wait_s:
             return Interruption(f"the server {what} and asks to wait for {asked:.0f} s", asked)
@@ -155,13 +154,3 @@ def transient(response: httpx.Response, patience: Patience) -> Interruption | No
     if status in (408, 425) or status >= 500:
         return Interruption(f"the server answered with status {status}")
     return None
-
-
-def retry_after(text: str) -> float | None:
-    """Seconds, from seconds or a date."""
-    if text.strip().isascii() and text.strip().isdigit():
-        return float(text)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
